@@ -1,0 +1,3 @@
+module tempestkv
+
+go 1.26

@@ -1,0 +1,103 @@
+// Package vfs is what the engine asks of a place to keep files: few calls,
+// files named by type and number instead of path, since not every host has
+// folders or an atomic rename (the idea is goleveldb's storage.FileDesc).
+//
+// Memory with crash copies is in this package, a folder of the operating
+// system in osfs, fault injection in errorfs; package volume keeps a whole FS
+// inside one host file.
+package vfs
+
+import (
+	"errors"
+	"strconv"
+)
+
+// FileType is the role of a file. Its values are part of the volume format.
+type FileType uint8
+
+// The types of files.
+const (
+	TypeLog      FileType = 1 // write-ahead log, grows by small appends
+	TypeTable    FileType = 2 // sorted table, written once
+	TypeManifest FileType = 3 // log of version edits
+)
+
+// FileDesc names a file. One counter numbers all files of a store, from 1.
+type FileDesc struct {
+	Type FileType
+	Num  uint64
+}
+
+// String returns the file's name in a LevelDB folder, such as "000012.log".
+func (fd FileDesc) String() string {
+	num := strconv.FormatUint(fd.Num, 10)
+	if len(num) < 6 {
+		num = "000000"[len(num):] + num
+	}
+	switch fd.Type {
+	case TypeLog:
+		return num + ".log"
+	case TypeTable:
+		return num + ".ldb"
+	case TypeManifest:
+		return "MANIFEST-" + num
+	}
+	return num + ".unknown"
+}
+
+// Errors of a file system. Failures of the host wrap base.ErrIO or
+// base.ErrQuota instead.
+var (
+	ErrNotExist = errors.New("tempestkv: file does not exist")
+	ErrExist    = errors.New("tempestkv: file exists already")
+)
+
+// FS holds files. Its methods may be called from several goroutines.
+//
+// Names are durable: once Create, Reopen or Remove has returned, a power loss
+// does not undo it. Contents are durable once File.Sync has returned.
+type FS interface {
+	// Create makes an empty file and opens it for appending. reserveBytes, 0
+	// for none, is how large it is expected to get. ErrExist where it exists.
+	Create(fd FileDesc, reserveBytes int64) (File, error)
+
+	// Open opens a file for reading. ErrNotExist where there is none.
+	Open(fd FileDesc) (File, error)
+
+	// Reopen opens a file for appending behind its first size bytes. What
+	// stood behind them is dropped, durably, before Reopen returns.
+	// ErrNotExist where there is none.
+	Reopen(fd FileDesc, size int64) (File, error)
+
+	// Remove deletes a file. Readers that have it open may go on reading; the
+	// space is reused when the last of them closes. ErrNotExist where there is
+	// none.
+	Remove(fd FileDesc) error
+
+	// List returns all files, in order of number.
+	List() ([]FileDesc, error)
+
+	// Close gives the place back. Open files become unusable.
+	Close() error
+}
+
+// File is an open file: bytes that are appended and read anywhere.
+type File interface {
+	// Append writes p behind the last byte. After an error nobody knows how
+	// much of p was written; the file takes no more appends.
+	Append(p []byte) error
+
+	// ReadAt fills p from off, as io.ReaderAt: io.EOF where the file ends
+	// first.
+	ReadAt(p []byte, off int64) (int, error)
+
+	// Size returns the size in bytes. A file of TypeLog that was not closed
+	// in order may be longer than what was appended: then zeros follow.
+	Size() (int64, error)
+
+	// Sync makes everything appended so far durable.
+	Sync() error
+
+	// Close releases the file, without syncing it. Twice is fine.
+	Close() error
+}
