@@ -1,3 +1,11 @@
 module tempestkv
 
 go 1.26
+
+require (
+	github.com/cockroachdb/datadriven v1.0.2 // indirect
+	github.com/google/btree v1.1.3 // indirect
+	github.com/pmezard/go-difflib v1.0.0 // indirect
+	github.com/syndtr/goleveldb v1.0.0 // indirect
+	pgregory.net/rapid v1.3.0 // indirect
+)
