@@ -8,8 +8,10 @@
 package vfs
 
 import (
+	"cmp"
 	"errors"
 	"strconv"
+	"strings"
 )
 
 // FileType is the role of a file. Its values are part of the volume format.
@@ -45,6 +47,46 @@ func (fd FileDesc) String() string {
 	return num + ".unknown"
 }
 
+// Valid reports whether fd names a file: a known type, and a number from 1.
+func (fd FileDesc) Valid() bool {
+	return fd.Type >= TypeLog && fd.Type <= TypeManifest && fd.Num > 0
+}
+
+// Compare orders by number, then by type.
+func (fd FileDesc) Compare(other FileDesc) int {
+	if x := cmp.Compare(fd.Num, other.Num); x != 0 {
+		return x
+	}
+	return cmp.Compare(fd.Type, other.Type)
+}
+
+// ParseName is the reverse of FileDesc.String. It also takes tables under
+// their older name, such as "000007.sst", as LevelDB does. ok is false for
+// every other name.
+func ParseName(name string) (fd FileDesc, ok bool) {
+	digits := name
+	if rest, found := strings.CutPrefix(name, "MANIFEST-"); found {
+		digits, fd.Type = rest, TypeManifest
+	} else if stem, ext, found := strings.Cut(name, "."); found {
+		digits = stem
+		switch ext {
+		case "log":
+			fd.Type = TypeLog
+		case "ldb", "sst":
+			fd.Type = TypeTable
+		}
+	}
+	if digits == "" || digits[0] < '0' || digits[0] > '9' {
+		return FileDesc{}, false
+	}
+	num, err := strconv.ParseUint(digits, 10, 64)
+	if err != nil {
+		return FileDesc{}, false
+	}
+	fd.Num = num
+	return fd, fd.Valid()
+}
+
 // Errors of a file system. Failures of the host wrap base.ErrIO or
 // base.ErrQuota instead.
 var (
@@ -65,7 +107,9 @@ type FS interface {
 	Open(fd FileDesc) (File, error)
 
 	// Reopen opens a file for appending behind its first size bytes. What
-	// stood behind them is dropped, durably, before Reopen returns.
+	// stood behind them is dropped, durably, before Reopen returns; what is
+	// left is durable too. A file has one appender: an earlier one's Append
+	// fails from then on. base.ErrInvalidArgument where the file is shorter.
 	// ErrNotExist where there is none.
 	Reopen(fd FileDesc, size int64) (File, error)
 

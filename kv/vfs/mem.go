@@ -1,0 +1,293 @@
+package vfs
+
+import (
+	"io"
+	"math/rand/v2"
+	"slices"
+	"sync"
+	"sync/atomic"
+
+	"tempestkv/kv/base"
+)
+
+// crashPieceBytes is the unit in which unsynced bytes survive a simulated
+// power loss: the page of most operating systems.
+const crashPieceBytes = 4 << 10
+
+// MemFS keeps files in memory. It knows which bytes were synced, so that
+// CrashClone can tell what a power loss would leave. It may be used from
+// several goroutines.
+type MemFS struct {
+	mu     sync.Mutex // guards files
+	files  map[FileDesc]*memNode
+	closed atomic.Bool
+}
+
+// memNode is a file, named or removed and still open.
+type memNode struct {
+	fd           FileDesc
+	reserveBytes int64
+
+	mu       sync.RWMutex // guards the rest; taken after MemFS.mu
+	data     []byte
+	synced   int      // data[:synced] survives a power loss
+	appender *memFile // the handle that may append; nil for none
+}
+
+// memFile is an open handle.
+type memFile struct {
+	fs     *MemFS
+	node   *memNode
+	closed atomic.Bool
+}
+
+var (
+	_ FS   = (*MemFS)(nil)
+	_ File = (*memFile)(nil)
+)
+
+// NewMem returns an empty MemFS.
+func NewMem() *MemFS {
+	return &MemFS{files: make(map[FileDesc]*memNode)}
+}
+
+// CrashClone returns what a power loss at this moment would leave: all names,
+// each file's bytes up to its last Sync, and a random part of the rest. The
+// rest may end early; each piece of 4 KiB of it is kept, lost (zeros) or torn.
+// A log created with reserveBytes may be followed by zeros. With a nil rng
+// exactly the synced bytes are left.
+//
+// It may be called while the FS is in use, and after Close.
+func (fs *MemFS) CrashClone(rng *rand.Rand) *MemFS {
+	return fs.copy(func(n *memNode) []byte {
+		if rng == nil {
+			return slices.Clone(n.data[:n.synced])
+		}
+		return n.crash(rng)
+	})
+}
+
+// Clone returns a copy with all that was appended: what a crash of the
+// program, but not of the machine, would leave. It may be called while the FS
+// is in use, and after Close.
+func (fs *MemFS) Clone() *MemFS {
+	return fs.copy(func(n *memNode) []byte { return slices.Clone(n.data) })
+}
+
+// copy returns an FS with the same names, and the contents that keep returns.
+// It visits files in order of number, so that a seed leads to one result.
+func (fs *MemFS) copy(keep func(*memNode) []byte) *MemFS {
+	fs.mu.Lock()
+	defer fs.mu.Unlock()
+	c := NewMem()
+	for _, fd := range fs.list() {
+		n := fs.files[fd]
+		n.mu.RLock()
+		data := keep(n)
+		n.mu.RUnlock()
+		c.files[fd] = &memNode{fd: fd, reserveBytes: n.reserveBytes, data: data, synced: len(data)}
+	}
+	return c
+}
+
+// crash returns the synced bytes and a random part of the others.
+func (n *memNode) crash(rng *rand.Rand) []byte {
+	size := len(n.data)
+	if rng.IntN(2) == 0 {
+		size = n.synced + rng.IntN(size-n.synced+1)
+	}
+	data := slices.Clone(n.data[:size])
+	for from := n.synced; from < size; {
+		to := min(size, from/crashPieceBytes*crashPieceBytes+crashPieceBytes)
+		piece := data[from:to]
+		switch rng.IntN(6) {
+		case 0:
+			clear(piece)
+		case 1:
+			clear(piece[rng.IntN(len(piece)):])
+		case 2:
+			clear(piece[:rng.IntN(len(piece))])
+		}
+		from = to
+	}
+	if n.fd.Type == TypeLog && n.reserveBytes > 0 && rng.IntN(2) == 0 {
+		space := max(n.reserveBytes, int64(size)) + crashPieceBytes
+		data = append(data, make([]byte, rng.Int64N(space-int64(size)+1))...)
+	}
+	return data
+}
+
+// Create implements FS. It models reserveBytes only in CrashClone.
+func (fs *MemFS) Create(fd FileDesc, reserveBytes int64) (File, error) {
+	if fs.closed.Load() {
+		return nil, base.ErrClosed
+	}
+	if !fd.Valid() {
+		return nil, base.Wrap(base.ErrInvalidArgument, "create "+fd.String(), nil)
+	}
+	fs.mu.Lock()
+	defer fs.mu.Unlock()
+	if fs.files[fd] != nil {
+		return nil, base.Wrap(ErrExist, fd.String(), nil)
+	}
+	n := &memNode{fd: fd, reserveBytes: reserveBytes}
+	n.appender = &memFile{fs: fs, node: n}
+	fs.files[fd] = n
+	return n.appender, nil
+}
+
+// lookup returns the file named fd.
+func (fs *MemFS) lookup(fd FileDesc) (*memNode, error) {
+	if fs.closed.Load() {
+		return nil, base.ErrClosed
+	}
+	fs.mu.Lock()
+	defer fs.mu.Unlock()
+	n := fs.files[fd]
+	if n == nil {
+		return nil, base.Wrap(ErrNotExist, fd.String(), nil)
+	}
+	return n, nil
+}
+
+// Open implements FS.
+func (fs *MemFS) Open(fd FileDesc) (File, error) {
+	n, err := fs.lookup(fd)
+	if err != nil {
+		return nil, err
+	}
+	return &memFile{fs: fs, node: n}, nil
+}
+
+// Reopen implements FS.
+func (fs *MemFS) Reopen(fd FileDesc, size int64) (File, error) {
+	n, err := fs.lookup(fd)
+	if err != nil {
+		return nil, err
+	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if size < 0 || size > int64(len(n.data)) {
+		return nil, base.Wrap(base.ErrInvalidArgument, "reopen "+fd.String()+" beyond its end", nil)
+	}
+	n.data = n.data[:size]
+	n.synced = int(size)
+	n.appender = &memFile{fs: fs, node: n}
+	return n.appender, nil
+}
+
+// Remove implements FS.
+func (fs *MemFS) Remove(fd FileDesc) error {
+	if fs.closed.Load() {
+		return base.ErrClosed
+	}
+	fs.mu.Lock()
+	defer fs.mu.Unlock()
+	if fs.files[fd] == nil {
+		return base.Wrap(ErrNotExist, fd.String(), nil)
+	}
+	delete(fs.files, fd)
+	return nil
+}
+
+// List implements FS.
+func (fs *MemFS) List() ([]FileDesc, error) {
+	if fs.closed.Load() {
+		return nil, base.ErrClosed
+	}
+	fs.mu.Lock()
+	defer fs.mu.Unlock()
+	return fs.list(), nil
+}
+
+func (fs *MemFS) list() []FileDesc {
+	fds := make([]FileDesc, 0, len(fs.files))
+	for fd := range fs.files {
+		fds = append(fds, fd)
+	}
+	slices.SortFunc(fds, FileDesc.Compare)
+	return fds
+}
+
+// Close implements FS. Clone and CrashClone still work.
+func (fs *MemFS) Close() error {
+	fs.closed.Store(true)
+	return nil
+}
+
+func (f *memFile) usable() error {
+	if f.closed.Load() || f.fs.closed.Load() {
+		return base.ErrClosed
+	}
+	return nil
+}
+
+// Append implements File.
+func (f *memFile) Append(p []byte) error {
+	if err := f.usable(); err != nil {
+		return err
+	}
+	n := f.node
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.appender != f {
+		return base.Wrap(base.ErrInvalidArgument, n.fd.String()+" is not open for appending", nil)
+	}
+	n.data = append(n.data, p...)
+	return nil
+}
+
+// ReadAt implements File.
+func (f *memFile) ReadAt(p []byte, off int64) (int, error) {
+	if err := f.usable(); err != nil {
+		return 0, err
+	}
+	n := f.node
+	n.mu.RLock()
+	defer n.mu.RUnlock()
+	if off < 0 {
+		return 0, base.Wrap(base.ErrInvalidArgument, "read "+n.fd.String()+" before its start", nil)
+	}
+	if off > int64(len(n.data)) {
+		off = int64(len(n.data))
+	}
+	count := copy(p, n.data[off:])
+	if count < len(p) {
+		return count, io.EOF
+	}
+	return count, nil
+}
+
+// Size implements File.
+func (f *memFile) Size() (int64, error) {
+	if err := f.usable(); err != nil {
+		return 0, err
+	}
+	f.node.mu.RLock()
+	defer f.node.mu.RUnlock()
+	return int64(len(f.node.data)), nil
+}
+
+// Sync implements File.
+func (f *memFile) Sync() error {
+	if err := f.usable(); err != nil {
+		return err
+	}
+	f.node.mu.Lock()
+	defer f.node.mu.Unlock()
+	f.node.synced = len(f.node.data)
+	return nil
+}
+
+// Close implements File.
+func (f *memFile) Close() error {
+	if f.closed.Swap(true) {
+		return nil
+	}
+	f.node.mu.Lock()
+	defer f.node.mu.Unlock()
+	if f.node.appender == f {
+		f.node.appender = nil
+	}
+	return nil
+}
