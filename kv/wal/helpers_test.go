@@ -4,8 +4,14 @@ import (
 	"bytes"
 	"errors"
 	"io"
-	"testing"
 )
+
+// tester is what helpers need of a *testing.T, *testing.F or *rapid.T.
+type tester interface {
+	Helper()
+	Fatal(args ...any)
+	Fatalf(format string, args ...any)
+}
 
 // memFile is a log in memory.
 type memFile struct {
@@ -30,7 +36,7 @@ func fill(seed, size int) []byte {
 }
 
 // write returns a log of the records.
-func write(t testing.TB, records ...[]byte) []byte {
+func write(t tester, records ...[]byte) []byte {
 	t.Helper()
 	f := &memFile{}
 	w := NewWriter(f, 0)
@@ -59,7 +65,7 @@ func read(log []byte) (records [][]byte, offset int64, err error) {
 }
 
 // mustRead wants the log to end in order, with these records.
-func mustRead(t testing.TB, log []byte, want ...[]byte) {
+func mustRead(t tester, log []byte, want ...[]byte) {
 	t.Helper()
 	got, offset, err := read(log)
 	if err != nil {
@@ -71,7 +77,7 @@ func mustRead(t testing.TB, log []byte, want ...[]byte) {
 	}
 }
 
-func mustEqual(t testing.TB, got, want [][]byte) {
+func mustEqual(t tester, got, want [][]byte) {
 	t.Helper()
 	if len(got) != len(want) {
 		t.Fatalf("%d records, want %d", len(got), len(want))

@@ -180,11 +180,12 @@ func (r *Reader) zeros(at int64) error {
 // on there, and may report damage again. It returns io.EOF where there is
 // none, or the error of the file. Without damage it returns what Next did last.
 //
-// It follows the lengths of fragments as far as these lead to intact ones,
-// else tries every place up to the end of the block, and then goes on at the
-// next block, where a fragment always starts. What it finds serves to tell a
-// torn tail from damage in the middle of the log; a record behind damage is
-// not to be applied.
+// It goes over intact fragments that do not begin a record. Where there is no
+// intact one it tries every place up to the end of the block, and then goes on
+// at the next block, where a fragment always starts. So it may also find a
+// record inside the payload of a damaged one, such as a copy of a log kept as
+// a value: what it finds serves to tell a torn tail from damage in the middle,
+// by contents that only a later record can have, and is not to be applied.
 func (r *Reader) Resync() error {
 	if _, ok := r.err.(*BadRecordError); !ok {
 		return r.err
@@ -213,32 +214,21 @@ func (r *Reader) find(at int64, b []byte) (int, bool) {
 	i := 0
 	for i+headerSize <= len(b) {
 		kind, data, reason := parse(at+int64(i), b[i:])
-		if reason == "" {
-			if kind == typeFull || kind == typeFirst {
-				return i, true
-			}
-			i += headerSize + len(data)
-			continue
-		}
-		next := i + headerSize + int(binary.LittleEndian.Uint16(b[i+4:]))
-		if next+headerSize > len(b) {
+		if reason != "" {
 			break
 		}
-		if _, _, reason := parse(at+int64(next), b[next:]); reason != "" {
-			break
+		if kind == typeFull || kind == typeFirst {
+			return i, true
 		}
-		i = next
+		i += headerSize + len(data)
 	}
 	for i++; i+headerSize <= len(b); i++ {
-		kind, size := b[i+6], int(binary.LittleEndian.Uint16(b[i+4:]))
-		if kind != typeFull && kind != typeFirst || i+headerSize+size > len(b) {
-			continue
-		}
+		kind, end := b[i+6], i+headerSize+int(binary.LittleEndian.Uint16(b[i+4:]))
 		// A first fragment goes to the end of its block.
-		if kind == typeFirst && (at+int64(i+headerSize+size))%BlockSize != 0 {
+		if end > len(b) || kind != typeFull && (kind != typeFirst || (at+int64(end))%BlockSize != 0) {
 			continue
 		}
-		if r.budget -= headerSize + int64(size); r.budget < 0 {
+		if r.budget -= int64(end - i); r.budget < 0 {
 			break
 		}
 		if _, _, reason := parse(at+int64(i), b[i:]); reason == "" {
