@@ -16,10 +16,12 @@ type Comparer struct {
 	// Name identifies the order. Two comparers with one name must agree.
 	Name string
 
-	// Compare orders whole user keys: negative, zero or positive.
+	// Compare orders whole user keys: negative, zero or positive. Only keys of
+	// the same bytes are equal.
 	Compare func(a, b []byte) int
 
-	// Split returns the length of key's prefix.
+	// Split returns the length of key's prefix. The keys of one prefix lie
+	// together: no key of another prefix orders between two of them.
 	Split func(key []byte) int
 
 	// Abbreviate returns eight bytes that order like the key, as far as they

@@ -13,7 +13,20 @@ const (
 	// ApproximateBytes counts it. Its owner starts a new one long before.
 	MaxBytes = 4 << 30
 
-	// degree of the tree.
+	// degree of the tree, chosen with BenchmarkDegree: 16 B keys with 100 B
+	// values, 100,000 a table; ns (and B allocated) an operation; Go
+	// 1.26.8, AMD EPYC, natively and (wasm) under Node.
+	//
+	//	degree                              16          32          64
+	//	Add ascending                      143         128         122
+	//	Add ascending, wasm                799         713         660
+	//	Add, each after a view       1067/3724   1364/5593   1776/8101
+	//	Add, each after a view, wasm 6283/3553   7210/5263   8069/7698
+	//	Get                                274         282         290
+	//	Get, wasm                         1091         945        1038
+	//
+	// Small nodes are cheap to copy, large ones cheap to fill: 32 is near the
+	// best in both.
 	degree = 32
 
 	// itemBytes is what an item costs: nodes are half full after ascending
