@@ -8,6 +8,8 @@ import (
 	"tempestkv/kv/base"
 )
 
+// FuzzBatch wants of any bytes: no panic, Check and Validate agree, and what
+// they accept can be written again to the same operations.
 func FuzzBatch(f *testing.F) {
 	var b Batch
 	f.Add(bytes.Clone(b.Repr()))

@@ -2,6 +2,7 @@ package wal
 
 import (
 	"bytes"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -231,5 +232,28 @@ func TestResyncIsBounded(t *testing.T) {
 	}
 	if r.budget >= 0 {
 		t.Errorf("the search ended with %d bytes to spare; the trap is no trap", r.budget)
+	}
+}
+
+// The hole may seem longer than it is, where the checksum behind it begins
+// with zeros.
+func TestRecordBehindAHoleBeginsWithZeros(t *testing.T) {
+	marker := []byte("\x01\x00\x00\x00")
+	for checksum(append([]byte{typeFull}, marker...))&0xffff != 0 {
+		n := binary.LittleEndian.Uint32(marker)
+		binary.LittleEndian.PutUint32(marker, n+1)
+	}
+	for _, hole := range []int{7, 8, BlockSize, 2*BlockSize - 3} {
+		log := raw(nil).zeros(hole).fragment(typeFull, marker)
+		_, behind, bad := resync(t, log)
+		if len(bad) != 1 || bad[0].Offset != 0 {
+			t.Errorf("hole of %d bytes: damage %v", hole, bad)
+		}
+		if hole == 2*BlockSize-3 {
+			// No header starts in a trailer.
+			mustEqual(t, behind, nil)
+			continue
+		}
+		mustEqual(t, behind, [][]byte{marker})
 	}
 }

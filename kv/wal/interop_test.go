@@ -1,30 +1,23 @@
+//go:build !js
+
+// goleveldb does not build for js.
+
 package wal
 
 import (
 	"bytes"
 	"io"
+	"os"
+	"path/filepath"
 	"testing"
 
+	"github.com/syndtr/goleveldb/leveldb"
 	"github.com/syndtr/goleveldb/leveldb/journal"
 	"pgregory.net/rapid"
-)
 
-// drawRecords draws records whose sizes favour the edges of blocks.
-func drawRecords(t *rapid.T) [][]byte {
-	size := rapid.OneOf(
-		rapid.IntRange(0, 300),
-		rapid.IntRange(room-20, room+20),
-		rapid.IntRange(0, 3*room),
-		rapid.Just(12),
-	)
-	sizes := rapid.SliceOfN(size, 0, 12).Draw(t, "sizes")
-	seed := rapid.IntRange(0, 250).Draw(t, "seed")
-	records := make([][]byte, len(sizes))
-	for i, n := range sizes {
-		records[i] = fill(seed+i, n)
-	}
-	return records
-}
+	"tempestkv/kv/base"
+	"tempestkv/kv/batch"
+)
 
 func TestGoleveldbReadsOurLogs(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
@@ -68,4 +61,61 @@ func TestWeReadAndWriteGoleveldbsBytes(t *testing.T) {
 			t.Fatal("we write other bytes for the same records")
 		}
 	})
+}
+
+// A store whose log is ours, sync markers and zeros included.
+func TestGoleveldbRecoversOurLog(t *testing.T) {
+	dir := t.TempDir()
+	db, err := leveldb.OpenFile(dir, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := db.Close(); err != nil {
+		t.Fatal(err)
+	}
+	logs, err := filepath.Glob(filepath.Join(dir, "*.log"))
+	if err != nil || len(logs) != 1 {
+		t.Fatalf("logs %v, %v", logs, err)
+	}
+
+	f := &memFile{}
+	w := NewWriter(f, 0)
+	seq := base.SeqNum(1)
+	add := func(fill func(b *batch.Batch) error) {
+		t.Helper()
+		var b batch.Batch
+		b.SetSeqNum(seq)
+		if err := fill(&b); err != nil {
+			t.Fatal(err)
+		}
+		if err := w.AddRecord(b.Repr()); err != nil {
+			t.Fatal(err)
+		}
+		seq += base.SeqNum(b.Count())
+	}
+	marker := func(*batch.Batch) error { return nil }
+	large := fill(1, 100_000)
+	add(marker)
+	add(func(b *batch.Batch) error { return b.Put([]byte("large"), large) })
+	add(marker)
+	add(func(b *batch.Batch) error { return b.Put([]byte("gone"), []byte("value")) })
+	add(func(b *batch.Batch) error { return b.Delete([]byte("gone")) })
+	add(marker)
+	add(func(b *batch.Batch) error { return b.Put([]byte("last"), nil) })
+	if err := os.WriteFile(logs[0], append(f.bytes, make([]byte, 50_000)...), 0o644); err != nil {
+		t.Fatal(err)
+	}
+
+	if db, err = leveldb.OpenFile(dir, nil); err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	for key, want := range map[string][]byte{"large": large, "last": {}} {
+		if got, err := db.Get([]byte(key), nil); err != nil || !bytes.Equal(got, want) {
+			t.Errorf("%s: %d bytes, %v", key, len(got), err)
+		}
+	}
+	if _, err := db.Get([]byte("gone"), nil); err != leveldb.ErrNotFound {
+		t.Errorf("gone: %v", err)
+	}
 }

@@ -8,6 +8,23 @@ import (
 	"pgregory.net/rapid"
 )
 
+// drawRecords draws records whose sizes favour the edges of blocks.
+func drawRecords(t *rapid.T) [][]byte {
+	size := rapid.OneOf(
+		rapid.IntRange(0, 300),
+		rapid.IntRange(room-20, room+20),
+		rapid.IntRange(0, 3*room),
+		rapid.Just(12),
+	)
+	sizes := rapid.SliceOfN(size, 0, 12).Draw(t, "sizes")
+	seed := rapid.IntRange(0, 250).Draw(t, "seed")
+	records := make([][]byte, len(sizes))
+	for i, n := range sizes {
+		records[i] = fill(seed+i, n)
+	}
+	return records
+}
+
 func mustBePrefix(t tester, got, of [][]byte) {
 	t.Helper()
 	if len(got) > len(of) {
@@ -67,13 +84,11 @@ func TestTruncatedLogKeepsItsWholeRecords(t *testing.T) {
 		got, offset, err := read(cutLog)
 		mustBePrefix(t, got, records)
 		switch {
-		case zeros == 0 && len(got) != whole:
-			t.Fatalf("%d records of %d that are whole", len(got), whole)
-		case len(got) < whole:
+		case len(got) < whole, zeros == 0 && len(got) > whole:
 			t.Fatalf("%d records of %d that are whole", len(got), whole)
 		case zeros == 0 && offset != int64(end):
 			t.Fatalf("Offset %d, want %d", offset, end)
-		case zeros == 0 && (err == nil) != (cut == end || cut > end && BlockSize-end%BlockSize < headerSize && cut <= end+BlockSize-end%BlockSize):
+		case zeros == 0 && (err == nil) != isZero(log[end:cut]):
 			t.Fatalf("cut at %d, %d behind the last whole record: %v", cut, cut-end, err)
 		}
 		if _, ok := isBad(err); err != nil && !ok {
