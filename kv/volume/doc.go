@@ -1,0 +1,67 @@
+// Package volume keeps the files of a store inside one file of the host: a
+// browser gives out one file quickly and many slowly, and syncs no names.
+//
+// The file is a row of pages of 64 KiB. Everything is little-endian; varints
+// are LEB128; checksums are plain CRC32C (Castagnoli). docs/FORMAT.md has the
+// whole description and an example; all of it is part of the format.
+//
+//	page 0         page 1         page 2 ...
+//	+--------------+--------------+--------+--------+---------+--------+----
+//	| superblock,  | superblock,  | data   | data   | catalog | free   |
+//	| even gen.    | odd gen.     |        |        |         |        |
+//	+--------------+--------------+--------+--------+---------+--------+----
+//
+// A superblock is 64 bytes at the start of its page; zeros fill the page.
+//
+//	+---------------+----------------+---------------+
+//	| 0 magic (8)   | 8 version u32  | 12 page u32   |
+//	+---------------+----------------+---------------+-----------------+
+//	| 16 generation u64              | 24 writer epoch u64             |
+//	+--------------------------------+---------------+-----------------+
+//	| 32 page of the catalog u64     | 40 size u32   | 44 its checksum |
+//	+--------------------------------+---------------+-----------------+
+//	| 48 zeros (12)                                  | 60 checksum u32 |
+//	+------------------------------------------------+-----------------+
+//
+// The catalog lists the files. It lies in neighbouring pages.
+//
+//	+---------------+----------------+----------------+--------------+-------------+
+//	| 0 magic (8)   | 8 gen. u64     | 16 epoch u64   | 24 size u32  | 28 count u32|
+//	+---------------+----------------+----------------+--------------+-------------+
+//	| count times, in order of number, then type:                                  |
+//	|   type u8 | number varint | length varint | extents varint | each: first page|
+//	|   varint, pages varint                                                       |
+//	+---------------------------------------------------------------+--------------+
+//	                                                                | checksum u32 |
+//	                                                                +--------------+
+//
+// # Commit
+//
+// Files come, go and grow by a commit: the next catalog is written to free
+// pages and synced, then the superblock of the next generation is written over
+// that of the generation before last, and synced. So at any moment one of the
+// two superblocks is whole, and a power loss leaves the state before or after
+// the commit.
+//
+// A page is free for reuse only when neither superblock's generation uses it:
+// what generation g gives up is handed out after generation g+1 is durable.
+//
+// # Logs
+//
+// A file of vfs.TypeLog has its space ahead, zeroed before the commit that
+// names it is in force, so that an append needs no commit, only a write and a
+// sync. After a power loss zeros follow what was written, never the bytes of
+// a file that had the page before.
+//
+// # A damaged superblock
+//
+// Where both superblocks are whole, the newer one counts. Where one is bad, it
+// is either the newest, torn by a power loss or damaged later, or the older
+// one. Falling back to the other without asking would lose acknowledged files
+// in the second of the three cases, so Open looks in the free pages for the
+// catalog of the generation that follows. It was synced before its superblock
+// was touched, and its page is not reused while the other superblock stands:
+// if it was ever acknowledged, it is there. Found whole, it is the state.
+// Found damaged, Open fails with base.ErrCorruption. Not found, the bad
+// superblock was the older one, and nothing is lost.
+package volume

@@ -1,0 +1,223 @@
+package volume
+
+import (
+	"errors"
+
+	"tempestkv/kv/base"
+	"tempestkv/kv/vfs"
+)
+
+// state is what a superblock and its catalog say.
+type state struct {
+	gen     uint64
+	epoch   uint64
+	catalog extent
+	entries []entry
+	space   space
+}
+
+// load reads the volume, or makes one on an empty device, up to the point
+// where commit can go on. It writes only where there is nothing yet.
+func (v *Volume) load() error {
+	var sb [superblockPages]superblock
+	var errs [superblockPages]error
+	var blank [superblockPages]bool
+	for page := range sb {
+		p := make([]byte, superblockSize)
+		n, err := v.dev.ReadAt(p, int64(page)*PageSize)
+		if err != nil {
+			return hostError("read the superblock", err)
+		}
+		sb[page], errs[page] = decodeSuperblock(p[:n], page)
+		if errors.Is(errs[page], base.ErrNotSupported) {
+			return errs[page]
+		}
+		blank[page] = allZero(p[:n])
+	}
+	newest := 0
+	switch {
+	case errs[0] != nil && errs[1] != nil:
+		return v.format(errors.Join(errs[:]...))
+	case errs[0] != nil, errs[1] == nil && sb[1].gen > sb[0].gen:
+		newest = 1
+	}
+	other := 1 - newest
+	// What an earlier program wrote may be seen and yet not be durable; from
+	// here on we build on it.
+	if err := v.sync(); err != nil {
+		return err
+	}
+	st, err := v.readState(sb[newest])
+	if err != nil {
+		return err
+	}
+	if fresh := sb[newest].gen == firstGeneration && blank[other]; errs[other] != nil && !fresh {
+		if st, err = v.findNext(st, errs[other]); err != nil {
+			return err
+		}
+	}
+	v.gen, v.epoch, v.catalog, v.space = sb[newest].gen, st.epoch, st.catalog, st.space
+	v.files = make(map[vfs.FileDesc]*file, len(st.entries))
+	for _, e := range st.entries {
+		v.files[e.fd] = &file{
+			v: v, fd: e.fd, extents: e.extents, pages: pagesFor(e.size), size: e.size, committed: e.size,
+		}
+	}
+	return nil
+}
+
+func allZero(p []byte) bool {
+	for _, b := range p {
+		if b != 0 {
+			return false
+		}
+	}
+	return true
+}
+
+// format writes the first superblock of a new volume. The device must be
+// empty, or hold what a power loss left of an earlier attempt: a part of the
+// same superblock, and zeros. Anything else is not ours to overwrite; then
+// damage, what is wrong with the superblocks, is returned.
+func (v *Volume) format(damage error) error {
+	first := superblock{gen: firstGeneration}
+	want := first.encode()
+	if v.size > PageSize {
+		return damage
+	}
+	found := make([]byte, v.size)
+	if err := v.read(found, 0); err != nil {
+		return hostError("read the volume", err)
+	}
+	for i, b := range found {
+		if b != 0 && (i >= len(want) || b != want[i]) {
+			return damage
+		}
+	}
+	if err := v.write(want[:], first.offset()); err != nil {
+		return hostError("write the first superblock", err)
+	}
+	if err := v.sync(); err != nil {
+		return err
+	}
+	v.gen = first.gen
+	v.files = make(map[vfs.FileDesc]*file)
+	v.space.take(extent{0, superblockPages})
+	return nil
+}
+
+// readState reads the state that a whole superblock names. Its catalog was
+// durable before it, so a fault in it is damage.
+func (v *Volume) readState(sb superblock) (state, error) {
+	if sb.catalogPage == 0 {
+		st := state{gen: sb.gen, epoch: sb.epoch}
+		st.space.take(extent{0, superblockPages})
+		return st, nil
+	}
+	st, err := v.readCatalog(sb.catalogPage, sb.catalogSize)
+	if err != nil {
+		return state{}, err
+	}
+	sum := sb.catalogChecksum
+	if st.gen != sb.gen || st.epoch != sb.epoch || checksum(v.buf[:len(v.buf)-4]) != sum {
+		return state{}, base.Corruption("volume", int64(sb.catalogPage)*PageSize, "not the catalog the superblock names")
+	}
+	return st, nil
+}
+
+// readCatalog reads the catalog of size bytes at page, through v.buf, and
+// checks that its files are inside the device and apart.
+func (v *Volume) readCatalog(page, size uint32) (state, error) {
+	if int64(page)*PageSize+int64(size) > v.size {
+		return state{}, base.Corruption("volume", v.size, "the file ends before its catalog")
+	}
+	v.buf = make([]byte, size)
+	if err := v.read(v.buf, int64(page)*PageSize); err != nil {
+		return state{}, hostError("read the catalog", err)
+	}
+	h, entries, err := decodeCatalog(v.buf)
+	if err != nil {
+		return state{}, err
+	}
+	st := state{gen: h.gen, epoch: h.epoch, catalog: extent{page, pagesFor(int64(size))}, entries: entries}
+	st.space.take(extent{0, superblockPages})
+	st.space.take(st.catalog)
+	for _, e := range entries {
+		left := e.size
+		for _, x := range e.extents {
+			n := min(left, int64(x.count)*PageSize)
+			left -= n
+			if int64(x.page)*PageSize+n > v.size {
+				return state{}, base.Corruption("volume", v.size, "the file ends before its "+e.fd.String())
+			}
+			if st.space.anyTaken(x) {
+				return state{}, base.Corruption("volume", int64(x.page)*PageSize, e.fd.String()+" overlaps another file")
+			}
+			st.space.take(x)
+		}
+	}
+	return st, nil
+}
+
+// findNext looks in the pages that st leaves free for the catalog of the
+// generation behind it, whose superblock may be the damaged one; see "A
+// damaged superblock" in the package comment. It returns the state to go on
+// from: that of the catalog it finds, else st.
+//
+// An attempt to commit that a power loss cut short leaves a catalog of the
+// same generation. The next Open writes another with a higher epoch, so the
+// highest epoch counts; two of one epoch were both written by Open, which
+// changes no file, and are the same.
+func (v *Volume) findNext(st state, damage error) (state, error) {
+	var next state
+	var epoch uint64 // the highest found
+	var whole bool   // next has that epoch
+	header := make([]byte, catalogHeaderSize)
+	for page := st.space.nextFree(0); page < v.filePages(); page = st.space.nextFree(page + 1) {
+		n, err := v.dev.ReadAt(header, int64(page)*PageSize)
+		if err != nil {
+			return state{}, hostError("look for a catalog", err)
+		}
+		h, ok := decodeCatalogHeader(header[:n])
+		if !ok || h.gen != st.gen+1 || h.epoch < epoch {
+			continue
+		}
+		found, err := v.readCatalog(page, h.size)
+		switch {
+		case errors.Is(err, base.ErrCorruption):
+			if h.epoch > epoch {
+				epoch, whole = h.epoch, false
+			}
+		case err != nil:
+			return state{}, err
+		default:
+			next, epoch, whole = found, h.epoch, true
+		}
+	}
+	switch {
+	case whole:
+		v.keepBoth(&next, &st)
+		return next, nil
+	case epoch > 0:
+		return state{}, errors.Join(damage, base.Corruption("volume", 0, "the catalog of the damaged superblock is damaged too"))
+	}
+	return st, nil
+}
+
+// keepBoth takes, in next's space, what older uses besides: its superblock
+// stands until the commit after the coming one.
+func (v *Volume) keepBoth(next, older *state) {
+	used := []extent{older.catalog}
+	for _, e := range older.entries {
+		used = append(used, e.extents...)
+	}
+	for _, x := range used {
+		for p := x.page; p < x.end(); p++ {
+			if !next.space.taken(p) {
+				one := extent{p, 1}
+				next.space.take(one)
+				v.given = append(v.given, givenUp{one, next.gen})
+			}
+		}
+	}
+}
