@@ -1,0 +1,117 @@
+# Bare `make` lists the targets. Everything a target needs it installs itself,
+# on a Debian with Go, Node 20 and npm.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DELETE_ON_ERROR:
+.DEFAULT_GOAL := help
+
+BENCHSTAT := golang.org/x/perf/cmd/benchstat@v0.0.0-20251208221838-04cf7a2dca90
+CHROMIUM  := $(shell command -v chromium || command -v chromium-browser || command -v google-chrome)
+WASM_EXEC := $(shell go env GOROOT)/lib/wasm/go_js_wasm_exec
+FUZZTIME  ?= 20s
+
+# What also runs as WebAssembly; a folder of the operating system does not.
+WASM_TESTED := ./kv/base ./kv/batch ./kv/iterator ./kv/memtable ./kv/volume ./kv/wal
+PORT      ?= 0
+
+GO_SOURCES   := go.mod go.sum $(shell find kv wasm -name '*.go' -not -name '*_test.go')
+JS_SOURCES   := js/package-lock.json js/tsconfig.json js/build.mjs $(shell find js/src -type f)
+SITE_SOURCES := site/package-lock.json $(shell find site -name dist -prune -o -name node_modules -prune -o -type f -print)
+
+.PHONY: help
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
+
+.PHONY: demo
+demo: site ## build everything, serve the demo on 127.0.0.1 and print its address
+	node site/serve.mjs --port $(PORT)
+
+.PHONY: build
+build: js/dist/index.js ## the npm package, in js/dist
+
+.PHONY: wasm
+wasm: build/tempestkv.wasm ## the engine alone, as build/tempestkv.wasm
+
+.PHONY: site
+site: site/dist/index.html ## the demo site, in site/dist
+
+build/tempestkv.wasm: $(GO_SOURCES) wasm/pack.mjs
+	GOOS=js GOARCH=wasm go build -trimpath -ldflags='-s -w' -o build/engine.wasm ./wasm
+	node wasm/pack.mjs build/engine.wasm $@
+
+js/node_modules/.package-lock.json: js/package.json js/package-lock.json
+	npm ci --prefix js --no-audit --no-fund
+	touch $@
+
+site/node_modules/.package-lock.json: site/package.json site/package-lock.json
+	npm ci --prefix site --no-audit --no-fund
+	touch $@
+
+js/dist/index.js: build/tempestkv.wasm js/node_modules/.package-lock.json $(JS_SOURCES)
+	npm run --prefix js build
+	touch $@
+
+site/dist/index.html: js/dist/index.js site/node_modules/.package-lock.json $(SITE_SOURCES)
+	node site/build.mjs
+	touch $@
+
+.PHONY: test
+test: check test-go test-wasm test-js test-browser size ## everything CI runs
+
+.PHONY: check
+check: js/dist/index.js ## formatting, vet, modules, builds for every target, types
+	@test -z "$$(gofmt -l .)" || { gofmt -l .; exit 1; }
+	go mod tidy -diff
+	go vet ./...
+	GOOS=js GOARCH=wasm go vet ./...
+	go build ./...
+	npm run --prefix js check
+
+.PHONY: test-go
+test-go: ## the engine's tests, with the race detector
+	go test -race ./...
+
+.PHONY: test-wasm
+test-wasm: ## the bridge's and the engine's tests as WebAssembly, under Node
+	GOOS=js GOARCH=wasm go test -exec='node $(CURDIR)/wasm/testdata/exec.mjs' ./wasm
+	GOOS=js GOARCH=wasm go test -exec='$(WASM_EXEC)' $(WASM_TESTED)
+	node --test wasm/
+
+.PHONY: test-js
+test-js: js/dist/index.js ## the package's tests in Node
+	npm test --prefix js
+
+.PHONY: chromium
+chromium:
+ifeq ($(CHROMIUM),)
+	apt-get update -qq
+	DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium
+endif
+
+.PHONY: test-browser
+test-browser: chromium site ## the package, crashes and the demo site in Chromium
+	npm run --prefix js test:browser
+	npm test --prefix site
+
+.PHONY: bench
+bench: chromium js/dist/index.js ## against IndexedDB and idb-keyval in Chromium, and the engine natively
+	npm ci --prefix bench --no-audit --no-fund
+	node bench/bench.mjs
+	go test -run='^$$' -bench=. -benchmem ./kv/...
+
+.PHONY: size
+size: js/dist/index.js ## what a page downloads; fails over its budget
+	node js/size.mjs
+
+.PHONY: fuzz
+fuzz: ## every fuzz target for FUZZTIME
+	@for p in $$(go list ./kv/...); do \
+	  for t in $$(go test -list '^Fuzz' $$p | grep '^Fuzz' || true); do \
+	    go test -run='^$$' -fuzz="^$$t\$$" -fuzztime=$(FUZZTIME) $$p; \
+	  done; \
+	done
+
+.PHONY: clean
+clean: ## remove what was built
+	rm -rf build js/dist site/dist js/node_modules site/node_modules bench/node_modules

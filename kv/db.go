@@ -1,0 +1,345 @@
+package kv
+
+import (
+	"context"
+	"sync"
+	"sync/atomic"
+
+	"tempestkv/kv/base"
+	"tempestkv/kv/batch"
+	"tempestkv/kv/memtable"
+	"tempestkv/kv/vfs"
+	"tempestkv/kv/wal"
+)
+
+// DB is a handle to an open store. See the package comment.
+type DB struct {
+	fs   vfs.FS
+	opts Options
+	cmp  *base.Comparer
+
+	writes  chan writeRequest
+	gets    chan getRequest
+	scans   chan scanRequest
+	control chan func()
+
+	// sending is held for reading while a call is put on a channel, so that
+	// the worker, when it ends, can wait for the last sender and then answer
+	// whatever was left: no call is ever forgotten.
+	sending sync.RWMutex
+	ended   chan struct{} // closed when the worker has ended
+	fate    error         // why it ended; set before ended is closed
+
+	openScans atomic.Int32
+	recovery  Recovery
+
+	// What follows belongs to the worker.
+	mem     *memtable.Table
+	imm     []*memtable.Table // newest last
+	logNum  uint64
+	logFile vfs.File
+	log     *wal.Writer
+	visible base.SeqNum
+	synced  bool  // the log's bytes are all durable
+	marked  bool  // a sync marker already says so
+	failed  error // why the DB is read-only
+	closing bool
+	oldLogs int64 // bytes in the logs of immutable memtables
+
+	// The calls being carried out, for end to answer should a panic end them.
+	group   []writeRequest
+	serving getRequest
+	served  int // keys of serving that were answered
+
+	payload []byte // reused from group to group
+	marker  [batch.HeaderSize]byte
+}
+
+// Sink takes the answers of calls made with SendWrite and SendGet. Its methods
+// are called on the worker, in the order in which the calls take effect. They
+// must not wait and must not call the DB.
+type Sink interface {
+	// WriteDone tells of a write: the sequence number of its last operation,
+	// or an error.
+	WriteDone(id uint64, seq base.SeqNum, err error)
+
+	// GetDone tells of one key of a get, in the order of its keys. The value
+	// is valid only during the call. ErrNotFound for a missing key.
+	GetDone(id uint64, value []byte, err error)
+}
+
+type writeRequest struct {
+	ops    []byte
+	count  uint32
+	strict bool
+	id     uint64
+	sink   Sink
+}
+
+type getRequest struct {
+	key  []byte
+	keys [][]byte // instead of key, where not nil
+	id   uint64
+	sink Sink
+}
+
+// Open opens the store in fs, and makes it if there is none. The caller keeps
+// fs and closes it after the DB.
+//
+// ErrCorruption where the logs are damaged in a place that a crash cannot
+// explain; nothing is changed then. What a crash did explain, a torn end of
+// the last log, is cut off and told by Recovery.
+func Open(fs vfs.FS, opts *Options) (*DB, error) {
+	o := opts.withDefaults()
+	db := &DB{
+		fs:      fs,
+		opts:    o,
+		cmp:     o.Comparer,
+		writes:  make(chan writeRequest, QueueLength),
+		gets:    make(chan getRequest, QueueLength),
+		scans:   make(chan scanRequest, QueueLength),
+		control: make(chan func()),
+		ended:   make(chan struct{}),
+	}
+	if err := db.recover(); err != nil {
+		return nil, err
+	}
+	go db.work()
+	return db, nil
+}
+
+// Recovery returns what Open found in the logs.
+func (db *DB) Recovery() Recovery { return db.recovery }
+
+// Ended returns a channel that is closed when the DB takes no more calls:
+// after Close, or when its worker died.
+func (db *DB) Ended() <-chan struct{} { return db.ended }
+
+// Fate returns nil while the DB is open; then ErrClosed, or an error that
+// wraps ErrWorkerDied.
+func (db *DB) Fate() error {
+	select {
+	case <-db.ended:
+		return db.fate
+	default:
+		return nil
+	}
+}
+
+// send puts r on ch. It waits while the queue is full, until ctx is done.
+//
+// A nil ctx never ends. It spares the bridge the package's values: any context
+// that exists brings the formatting of time into the binary, 20 kB of gzip.
+func send[T any](ctx context.Context, db *DB, ch chan<- T, r T) error {
+	db.sending.RLock()
+	defer db.sending.RUnlock()
+	select {
+	case <-db.ended:
+		return db.fate
+	default:
+	}
+	select {
+	case ch <- r:
+		return nil
+	default:
+	}
+	var cancelled <-chan struct{}
+	if ctx != nil {
+		cancelled = ctx.Done()
+	}
+	select {
+	case ch <- r:
+		return nil
+	case <-db.ended:
+		return db.fate
+	case <-cancelled:
+		return ctx.Err()
+	}
+}
+
+// SendWrite queues operations, in LevelDB's batch format without its header,
+// to be applied all or nothing, and returns. count is how many there are; ops
+// must not change until sink is told. It waits while the queue is full, until
+// ctx is done. An error means that sink will not be called.
+//
+// ErrInvalidArgument, ErrInvalidKey or ErrInvalidValue where ops is not a
+// well-formed batch.
+func (db *DB) SendWrite(ctx context.Context, ops []byte, count uint32, opts *WriteOptions, id uint64, sink Sink) error {
+	if err := batch.Validate(ops, count); err != nil {
+		return err
+	}
+	r := writeRequest{ops: ops, count: count, id: id, sink: sink}
+	if opts != nil {
+		r.strict = opts.Strict
+	}
+	return send(ctx, db, db.writes, r)
+}
+
+// SendGet queues a lookup of one key and returns. key must not change until
+// sink is told. It waits while the queue is full, until ctx is done. An error
+// means that sink will not be called.
+func (db *DB) SendGet(ctx context.Context, key []byte, id uint64, sink Sink) error {
+	return send(ctx, db, db.gets, getRequest{key: key, id: id, sink: sink})
+}
+
+// SendGetMany is SendGet for several keys, which are looked up at one moment.
+// sink is told once for each key, in order.
+func (db *DB) SendGetMany(ctx context.Context, keys [][]byte, id uint64, sink Sink) error {
+	if len(keys) == 0 {
+		return base.Wrap(ErrInvalidArgument, "no keys", nil)
+	}
+	return send(ctx, db, db.gets, getRequest{keys: keys, id: id, sink: sink})
+}
+
+// waiter is the Sink behind the calls that wait.
+type waiter struct {
+	done   chan struct{}
+	left   int
+	seq    base.SeqNum
+	values [][]byte
+	err    error
+}
+
+func (w *waiter) WriteDone(_ uint64, seq base.SeqNum, err error) {
+	w.seq, w.err = seq, err
+	close(w.done)
+}
+
+func (w *waiter) GetDone(_ uint64, value []byte, err error) {
+	switch {
+	case err == nil:
+		w.values = append(w.values, append([]byte{}, value...))
+	case err == ErrNotFound:
+		w.values = append(w.values, nil)
+	default:
+		w.err = err
+	}
+	if w.left--; w.left == 0 {
+		close(w.done)
+	}
+}
+
+// wait returns when the call has been answered. The worker answers every call
+// that it was sent, so this needs no way out; a cancelled context could not
+// take the call back anyway.
+func (w *waiter) wait() { <-w.done }
+
+// Apply commits b: all of its operations or none. It returns the sequence
+// number of the last one. b may be reused afterwards. ctx ends the wait for a
+// place in the queue; once queued the write happens.
+//
+// ErrReadOnly after an earlier write failed, ErrQuota, ErrIO, ErrClosed.
+func (db *DB) Apply(ctx context.Context, b *batch.Batch, opts *WriteOptions) (base.SeqNum, error) {
+	w := &waiter{done: make(chan struct{})}
+	if err := db.SendWrite(ctx, b.Repr()[batch.HeaderSize:], b.Count(), opts, 0, w); err != nil {
+		return 0, err
+	}
+	w.wait()
+	return w.seq, w.err
+}
+
+// Put sets the value of key and returns the sequence number of the write. See
+// Apply for errors, and ErrInvalidKey, ErrInvalidValue over the limits of
+// package base.
+func (db *DB) Put(ctx context.Context, key, value []byte, opts *WriteOptions) (base.SeqNum, error) {
+	var b batch.Batch
+	if err := b.Put(key, value); err != nil {
+		return 0, err
+	}
+	return db.Apply(ctx, &b, opts)
+}
+
+// Delete removes key; removing one that is not there is no error. It returns
+// the sequence number of the write. See Apply for errors.
+func (db *DB) Delete(ctx context.Context, key []byte, opts *WriteOptions) (base.SeqNum, error) {
+	var b batch.Batch
+	if err := b.Delete(key); err != nil {
+		return 0, err
+	}
+	return db.Apply(ctx, &b, opts)
+}
+
+// Get returns a copy of the value of key, or ErrNotFound. With a comparer that
+// has suffixes it returns the newest version of the logical key at or behind
+// key in the order.
+func (db *DB) Get(ctx context.Context, key []byte) ([]byte, error) {
+	values, err := db.GetMany(ctx, [][]byte{key})
+	if err != nil {
+		return nil, err
+	}
+	if values[0] == nil {
+		return nil, ErrNotFound
+	}
+	return values[0], nil
+}
+
+// GetMany returns copies of the values of keys, all of one moment: nil for a
+// missing key.
+func (db *DB) GetMany(ctx context.Context, keys [][]byte) ([][]byte, error) {
+	if len(keys) == 0 {
+		return nil, db.Fate()
+	}
+	w := &waiter{done: make(chan struct{}), left: len(keys)}
+	if err := db.SendGetMany(ctx, keys, 0, w); err != nil {
+		return nil, err
+	}
+	w.wait()
+	return w.values, w.err
+}
+
+// do runs f on the worker, behind the writes sent so far.
+func (db *DB) do(ctx context.Context, f func()) error {
+	done := make(chan struct{})
+	if err := send(ctx, db, db.control, func() { f(); close(done) }); err != nil {
+		return err
+	}
+	select {
+	case <-done:
+		return nil
+	case <-db.ended:
+		return db.fate
+	}
+}
+
+// Stats are figures about a DB at one moment.
+type Stats struct {
+	Sequence      base.SeqNum // of the last write
+	OpenScans     int
+	Memtables     int   // mutable one included
+	MemtableBytes int64 // in all memtables
+	Logs          int
+	LogBytes      int64 // in all logs, headers included
+}
+
+// Stats returns figures about the DB.
+func (db *DB) Stats(ctx context.Context) (Stats, error) {
+	var s Stats
+	err := db.do(ctx, func() {
+		s.Sequence = db.visible
+		s.OpenScans = int(db.openScans.Load())
+		s.Memtables = len(db.imm) + 1
+		s.MemtableBytes = int64(db.mem.ApproximateBytes())
+		for _, m := range db.imm {
+			s.MemtableBytes += int64(m.ApproximateBytes())
+		}
+		s.Logs = len(db.imm) + 1
+		s.LogBytes = db.oldLogs + db.log.Offset()
+	})
+	return s, err
+}
+
+// Close waits for the calls under way, makes everything durable and ends the
+// worker. Open scans fail with ErrClosed. It returns the error of the last
+// sync, if any; closing a closed DB is no error.
+func (db *DB) Close() error {
+	var err error
+	end := db.do(nil, func() {
+		db.closing = true
+		err = db.seal()
+	})
+	<-db.ended
+	if end != nil && db.fate != ErrClosed {
+		return db.fate
+	}
+	return err
+}

@@ -1,0 +1,136 @@
+package kv_test
+
+import (
+	"go/build/constraint"
+	"go/parser"
+	"go/token"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+)
+
+// arrows says what each room may import of ours; nothing else. They point down
+// only (docs/ARCHITECTURE.md).
+var arrows = map[string][]string{
+	"kv":                   {"kv/base", "kv/batch", "kv/iterator", "kv/memtable", "kv/vfs", "kv/wal"},
+	"kv/base":              {},
+	"kv/batch":             {"kv/base"},
+	"kv/iterator":          {"kv/base"},
+	"kv/memtable":          {"kv/base", "kv/iterator"},
+	"kv/vfs":               {"kv/base"},
+	"kv/vfs/errorfs":       {"kv/vfs"},
+	"kv/vfs/osfs":          {"kv/base", "kv/vfs"},
+	"kv/vfs/vfstest":       {"kv/base", "kv/vfs"},
+	"kv/volume":            {"kv/base", "kv/vfs"},
+	"kv/volume/devicetest": {"kv/base", "kv/volume"},
+	"kv/wal":               {"kv/base"},
+	"wasm":                 {"kv", "kv/base", "kv/iterator", "kv/volume"},
+	"site":                 {},
+}
+
+// foreign says who alone may import a package from outside, or of the standard
+// library. What the engine imports, every page downloads.
+var foreign = map[string][]string{
+	"github.com/google/btree": {"kv/memtable"},
+	"honnef.co/go/js/dom/v2":  {"site"},
+	"syscall/js":              {"site"},
+	"fmt":                     {"kv/vfs/vfstest", "site"},
+	"os":                      {"kv/vfs/osfs"},
+	"log":                     {},
+	"encoding/json":           {"site"},
+	"net/http":                {},
+	"reflect":                 {},
+	"testing":                 {"kv/vfs/vfstest"},
+}
+
+func TestArrowsPointDownOnly(t *testing.T) {
+	files := 0
+	walkGo(t, func(dir, path string) {
+		f, err := parser.ParseFile(token.NewFileSet(), path, nil, parser.ImportsOnly)
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		files++
+		allowed, known := arrows[dir]
+		if !known {
+			t.Errorf("%s: a room that arrows does not know", dir)
+		}
+		for _, spec := range f.Imports {
+			name, _ := strconv.Unquote(spec.Path.Value)
+			if ours, ok := strings.CutPrefix(name, "tempestkv/"); ok {
+				if !slices.Contains(allowed, ours) {
+					t.Errorf("%s imports %s", path, name)
+				}
+			} else if who, ok := foreign[name]; ok && !slices.Contains(who, dir) {
+				t.Errorf("%s imports %s", path, name)
+			} else if !ok && strings.Contains(name, ".") && dir != "kv/vfs/osfs" {
+				t.Errorf("%s imports %s, which no room is known to need", path, name)
+			}
+		}
+	})
+	if files < 20 {
+		t.Error("only", files, "files were looked at")
+	}
+}
+
+// TestWasmFilesAreTagged keeps `go build ./...` and `go vet` working natively.
+func TestWasmFilesAreTagged(t *testing.T) {
+	files := 0
+	walkGo(t, func(dir, path string) {
+		if dir != "wasm" && dir != "site" || strings.HasSuffix(path, "main_other.go") {
+			return
+		}
+		b, err := os.ReadFile(path)
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		files++
+		f, err := parser.ParseFile(token.NewFileSet(), path, b, parser.ImportsOnly)
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		needs := false
+		for _, spec := range f.Imports {
+			name, _ := strconv.Unquote(spec.Path.Value)
+			needs = needs || name == "syscall/js" || strings.HasPrefix(name, "honnef.co/")
+		}
+		needs = needs || strings.Contains(string(b), "\n//go:wasm")
+		line, _, _ := strings.Cut(string(b), "\n")
+		expr, err := constraint.Parse(line)
+		if needs && (err != nil || expr.String() != "js && wasm") {
+			t.Errorf("%s does not begin with //go:build js && wasm", path)
+		}
+	})
+	if files < 4 {
+		t.Error("only", files, "files were looked at")
+	}
+}
+
+// walkGo calls f with every Go file that is no test, and its folder, both
+// relative to the module.
+func walkGo(t *testing.T, f func(dir, path string)) {
+	t.Helper()
+	err := filepath.WalkDir("..", func(path string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		if d.IsDir() && (d.Name() == "node_modules" || d.Name() == "testdata" || strings.HasPrefix(d.Name(), ".") && path != "..") {
+			return filepath.SkipDir
+		}
+		if strings.HasSuffix(path, ".go") && !strings.HasSuffix(path, "_test.go") {
+			dir, _ := filepath.Rel("..", filepath.Dir(path))
+			f(filepath.ToSlash(dir), path)
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}

@@ -1,0 +1,84 @@
+package kv
+
+import (
+	"tempestkv/kv/base"
+	"tempestkv/kv/iterator"
+)
+
+// Limits of a DB, each with its error. Those of keys, values and batches are
+// in package base.
+const (
+	// QueueLength is how many calls of one kind (write, get, scan) wait for
+	// the worker; further callers wait outside.
+	QueueLength = 256
+
+	// MaxOpenScans is how many scans may be open at once; one more is refused
+	// with ErrBusy.
+	MaxOpenScans = 64
+
+	// ScanRunsAhead is how many runs a scan reads ahead of its reader.
+	ScanRunsAhead = 64
+
+	// maxGroupBytes is where a group commit stops taking more batches, so
+	// that one append stays short. A single batch may be larger.
+	maxGroupBytes = 1 << 20
+)
+
+// LogLevel says how grave a line of the log is.
+type LogLevel uint32
+
+// The levels of the log.
+const (
+	LogError   LogLevel = 1
+	LogWarning LogLevel = 2
+	LogInfo    LogLevel = 3
+)
+
+// Options configure a DB. The zero value, and nil, are valid.
+type Options struct {
+	// Comparer orders the keys. A store must always be opened with the
+	// comparer that wrote it. Default base.Bytewise.
+	Comparer *base.Comparer
+
+	// Filter, if not nil, hides entries for which it returns false from every
+	// reader. It must depend on its arguments alone, and is called from
+	// several goroutines.
+	Filter iterator.Filter
+
+	// MemtableBytes is the size in bytes at which the memtable becomes
+	// immutable and a new log begins. Default 4 MiB, least 64 KiB.
+	MemtableBytes int
+
+	// Logger, if not nil, is told what an operator may want to know: what
+	// recovery found, why the DB became read-only. It is called from the
+	// worker and must not call the DB.
+	Logger func(level LogLevel, text string)
+}
+
+func (o *Options) withDefaults() Options {
+	var c Options
+	if o != nil {
+		c = *o
+	}
+	if c.Comparer == nil {
+		c.Comparer = base.Bytewise
+	}
+	if c.MemtableBytes == 0 {
+		c.MemtableBytes = 4 << 20
+	}
+	c.MemtableBytes = max(c.MemtableBytes, 64<<10)
+	if c.Logger == nil {
+		c.Logger = func(LogLevel, string) {}
+	}
+	return c
+}
+
+// WriteOptions say how a write is done. nil is valid and means the defaults.
+type WriteOptions struct {
+	// Strict makes the write durable against power loss before it is
+	// acknowledged. Without it (relaxed) an acknowledged write survives the
+	// death of the program, tab or browser, and a power loss may take the
+	// latest ones, always as a suffix of history: never a write and not an
+	// earlier one.
+	Strict bool
+}

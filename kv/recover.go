@@ -1,0 +1,215 @@
+package kv
+
+import (
+	"errors"
+	"io"
+	"strconv"
+
+	"tempestkv/kv/base"
+	"tempestkv/kv/batch"
+	"tempestkv/kv/memtable"
+	"tempestkv/kv/vfs"
+	"tempestkv/kv/wal"
+)
+
+// Recovery tells what Open found in the logs.
+type Recovery struct {
+	// Sequence is that of the last write found.
+	Sequence base.SeqNum
+
+	// DroppedBytes is how many bytes of a torn tail, up to the last that is
+	// not zero, were cut off the last log. No strict write was in them.
+	DroppedBytes int64
+
+	// Text says in words where the torn tail was and why it was cut; empty
+	// where nothing was.
+	Text string
+}
+
+// recover replays the logs, oldest first, each into a memtable of its own.
+//
+// Sequence numbers leave no gaps, so every batch must follow the one before
+// it, across logs too: a record or a whole log that went missing is found. Only
+// the last log may end in a bad record, and only where a crash explains it.
+func (db *DB) recover() error {
+	files, err := db.fs.List()
+	if err != nil {
+		return err
+	}
+	var logs []vfs.FileDesc
+	for _, fd := range files {
+		if fd.Type != vfs.TypeLog {
+			return base.Wrap(ErrNotSupported, "the store has a file "+fd.String()+", which this version cannot read", nil)
+		}
+		logs = append(logs, fd)
+	}
+	if len(logs) == 0 {
+		f, err := db.createLog(1)
+		if err != nil {
+			return err
+		}
+		db.mem = memtable.New(db.cmp)
+		db.useLog(1, f, 0)
+		return nil
+	}
+	for i, fd := range logs {
+		last := i == len(logs)-1
+		db.mem = memtable.New(db.cmp)
+		end, err := db.replay(fd, last)
+		if err != nil {
+			return err
+		}
+		if !last {
+			db.imm = append(db.imm, db.mem)
+			db.oldLogs += end.offset
+			continue
+		}
+		f, err := db.fs.Reopen(fd, end.offset)
+		if err != nil {
+			return err
+		}
+		db.useLog(fd.Num, f, end.offset)
+		db.synced, db.marked = end.marked, end.marked
+	}
+	db.recovery.Sequence = db.visible
+	if db.recovery.Text != "" {
+		db.opts.Logger(LogWarning, db.recovery.Text)
+	}
+	return nil
+}
+
+// logEnd is where a log's good records end, and whether the last of them is a
+// sync marker.
+type logEnd struct {
+	offset int64
+	marked bool
+}
+
+// replay reads one log into db.mem.
+func (db *DB) replay(fd vfs.FileDesc, last bool) (logEnd, error) {
+	f, err := db.fs.Open(fd)
+	if err != nil {
+		return logEnd{}, err
+	}
+	defer f.Close()
+	size, err := f.Size()
+	if err != nil {
+		return logEnd{}, err
+	}
+	r := wal.NewReader(f, size)
+	var end logEnd
+	for {
+		record, err := r.Next()
+		if err == io.EOF {
+			return end, nil
+		}
+		if bad, ok := errors.AsType[*wal.BadRecordError](err); ok {
+			return end, db.judge(fd, r, end, bad, f, size, last)
+		}
+		if err != nil {
+			return end, err
+		}
+		seq, count, ok := batch.ReadHeader(record)
+		if !ok {
+			return end, base.Corruption(fd.String(), end.offset, "a record is no batch")
+		}
+		if seq != db.visible+1 {
+			bad := &wal.BadRecordError{Offset: end.offset, Reason: "sequence number " + u64(uint64(seq)) +
+				" does not follow " + u64(uint64(db.visible))}
+			return end, db.judge(fd, r, end, bad, f, size, last)
+		}
+		if err := db.apply(record[batch.HeaderSize:], count); err != nil {
+			return end, base.Corruption(fd.String(), end.offset, err.Error())
+		}
+		end = logEnd{offset: r.Offset(), marked: count == 0}
+	}
+}
+
+// apply adds the operations of one batch to the memtable.
+func (db *DB) apply(ops []byte, count uint32) error {
+	if err := batch.Check(ops, count); err != nil {
+		return err
+	}
+	r := batch.MakeReader(ops)
+	for {
+		kind, key, value, ok := r.Next()
+		if !ok {
+			return r.Err()
+		}
+		db.visible++
+		db.mem.Add(db.visible, kind, key, value)
+	}
+}
+
+// judge decides what a bad record means. In an earlier log it is corruption:
+// such a log was synced before the next one took a write. In the last log it
+// is a torn tail, unless a sync marker stands somewhere behind it: then the
+// bad place had once been durable, and no crash explains it.
+func (db *DB) judge(fd vfs.FileDesc, r *wal.Reader, end logEnd, bad *wal.BadRecordError, f vfs.File, size int64, last bool) error {
+	if !last {
+		return base.Corruption(fd.String(), bad.Offset, bad.Reason+"; the log is not the last, so no crash explains it")
+	}
+	proof, err := db.findMarker(r)
+	if err != nil {
+		return err
+	}
+	if proof {
+		return base.Corruption(fd.String(), bad.Offset, bad.Reason+"; the place had been synced, so no crash explains it")
+	}
+	dropped, err := usedBytes(f, end.offset, size)
+	if err != nil {
+		return err
+	}
+	db.recovery.DroppedBytes = dropped
+	db.recovery.Text = fd.String() + ": cut a torn tail of " + strconv.FormatInt(dropped, 10) +
+		" bytes at offset " + strconv.FormatInt(end.offset, 10) + ": " + bad.Reason
+	return nil
+}
+
+// findMarker looks behind a bad record for a sync marker that is newer than
+// what was replayed. An older one is left over from a reused place and proves
+// nothing.
+func (db *DB) findMarker(r *wal.Reader) (bool, error) {
+	for {
+		record, err := r.Next()
+		if _, ok := errors.AsType[*wal.BadRecordError](err); ok {
+			if err = r.Resync(); err == nil {
+				continue
+			}
+		}
+		if err == io.EOF {
+			return false, nil
+		}
+		if err != nil {
+			return false, err
+		}
+		seq, count, ok := batch.ReadHeader(record)
+		if ok && count == 0 && len(record) == batch.HeaderSize && seq > db.visible {
+			return true, nil
+		}
+	}
+}
+
+// usedBytes returns how many bytes there are from offset to the last one that
+// is not zero.
+func usedBytes(f vfs.File, offset, size int64) (int64, error) {
+	var used int64
+	buf := make([]byte, 64<<10)
+	for at := offset; at < size; {
+		n, err := f.ReadAt(buf[:min(int64(len(buf)), size-at)], at)
+		if err != nil && err != io.EOF {
+			return 0, err
+		}
+		if n == 0 {
+			break
+		}
+		for i := n - 1; i >= 0; i-- {
+			if buf[i] != 0 {
+				used = at + int64(i) + 1 - offset
+				break
+			}
+		}
+		at += int64(n)
+	}
+	return used, nil
+}

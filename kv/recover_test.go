@@ -1,0 +1,238 @@
+package kv_test
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"strings"
+	"testing"
+
+	"tempestkv/kv"
+	"tempestkv/kv/base"
+	"tempestkv/kv/batch"
+	"tempestkv/kv/vfs"
+	"tempestkv/kv/wal"
+)
+
+func logFile(num uint64) vfs.FileDesc { return vfs.FileDesc{Type: vfs.TypeLog, Num: num} }
+
+func readFile(t testing.TB, fs vfs.FS, fd vfs.FileDesc) []byte {
+	t.Helper()
+	f, err := fs.Open(fd)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	size, err := f.Size()
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := make([]byte, size)
+	if _, err := f.ReadAt(b, 0); err != nil && err != io.EOF {
+		t.Fatal(err)
+	}
+	return b
+}
+
+// withFile makes a file system that has b as the file fd and otherwise the
+// files of fs.
+func withFile(t testing.TB, fs vfs.FS, fd vfs.FileDesc, b []byte) *vfs.MemFS {
+	t.Helper()
+	files, err := fs.List()
+	if err != nil {
+		t.Fatal(err)
+	}
+	changed := vfs.NewMem()
+	for _, d := range files {
+		content := b
+		if d != fd {
+			content = readFile(t, fs, d)
+		}
+		f, err := changed.Create(d, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := errors.Join(f.Append(content), f.Sync(), f.Close()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return changed
+}
+
+// twoLogs returns a store of two logs, closed in order, and how many keys it
+// has: 0, 1, 2, …, each with a value of 1,000 bytes.
+func twoLogs(t testing.TB) (fs *vfs.MemFS, keys int) {
+	t.Helper()
+	fs = vfs.NewMem()
+	db := open(t, fs, &kv.Options{MemtableBytes: 64 << 10})
+	for {
+		put(t, db, fmt.Sprint(keys), strings.Repeat("v", 1000))
+		keys++
+		if s, _ := db.Stats(ctx); s.Logs == 2 && s.LogBytes > 100<<10 {
+			break
+		}
+	}
+	if err := db.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return fs, keys
+}
+
+// TestNoHoleInHistoryAfterABadLogRecord flips a bit in each record of each
+// log of a store that was closed in order. All of it had been synced, so every
+// flip is corruption; nothing may be changed or deleted.
+func TestNoHoleInHistoryAfterABadLogRecord(t *testing.T) {
+	fs, _ := twoLogs(t)
+	for num := uint64(1); num <= 2; num++ {
+		content := readFile(t, fs, logFile(num))
+		// The sync marker that Close writes last is the proof itself.
+		end := len(content) - 19*int(num-1)
+		for at := 3; at < end; at += 997 {
+			b := append([]byte{}, content...)
+			b[at] ^= 1 << (at % 8)
+			damaged := withFile(t, fs, logFile(num), b)
+			_, err := kv.Open(damaged, nil)
+			if !errors.Is(err, kv.ErrCorruption) || !strings.Contains(err.Error(), logFile(num).String()) {
+				t.Fatalf("log %d, bit flipped at %d: %v", num, at, err)
+			}
+			if string(readFile(t, damaged, logFile(num))) != string(b) {
+				t.Fatal("opening a damaged store changed it")
+			}
+		}
+	}
+}
+
+func TestAMissingLogIsCorruption(t *testing.T) {
+	fs, _ := twoLogs(t)
+	if err := fs.Remove(logFile(1)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := kv.Open(fs, nil); err == nil {
+		t.Fatal("a store without its first log opened")
+	}
+}
+
+func TestALogCutShortInTheMiddleOfHistoryIsCorruption(t *testing.T) {
+	fs, _ := twoLogs(t)
+	content := readFile(t, fs, logFile(1))
+	for _, size := range []int{0, 500, 40000, len(content) - 1} {
+		damaged := withFile(t, fs, logFile(1), content[:size])
+		if _, err := kv.Open(damaged, nil); !errors.Is(err, kv.ErrCorruption) {
+			t.Errorf("cut to %d of %d bytes: %v", size, len(content), err)
+		}
+	}
+}
+
+// TestATornTailIsCutOff cuts the last log at every byte of its last records,
+// and fills up with nothing, zeros or rubbish, as crashes do. What was whole is
+// kept, and the store goes on.
+func TestATornTailIsCutOff(t *testing.T) {
+	fs := vfs.NewMem()
+	db, err := kv.Open(fs, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var ends []int64 // of the log after each put
+	for i := range 5 {
+		put(t, db, fmt.Sprint(i), strings.Repeat("v", 40))
+		s, _ := db.Stats(ctx)
+		ends = append(ends, s.LogBytes)
+	}
+	content := readFile(t, fs, logFile(1))[:ends[4]]
+	rng := rand.New(rand.NewPCG(1, 2))
+	for size := int(ends[2]); size < len(content); size++ {
+		for _, tail := range [][]byte{nil, make([]byte, 300), []byte(fmt.Sprint(rng.Uint64(), rng.Uint64(), rng.Uint64()))} {
+			torn := withFile(t, fs, logFile(1), append(append([]byte{}, content[:size]...), tail...))
+			whole := 3
+			for ; ends[whole] <= int64(size); whole++ {
+			}
+			for range 2 {
+				db := open(t, torn, nil)
+				for i := range whole {
+					wantValue(t, db, fmt.Sprint(i), strings.Repeat("v", 40))
+				}
+				wantMissing(t, db, fmt.Sprint(whole))
+				if seq, err := db.Put(ctx, []byte("next"), nil, strict); err != nil || seq < base.SeqNum(whole)+1 {
+					t.Fatal(seq, err)
+				}
+				if err := db.Close(); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+	}
+	db.Close()
+}
+
+func TestRecoveryTellsWhatItDropped(t *testing.T) {
+	fs := vfs.NewMem()
+	db := open(t, fs, nil)
+	put(t, db, "a", "1")
+	s, _ := db.Stats(ctx)
+	put(t, db, "b", "2")
+	torn := withFile(t, fs, logFile(1), readFile(t, fs, logFile(1))[:s.LogBytes+8])
+	var logged []string
+	db = open(t, torn, &kv.Options{Logger: func(_ kv.LogLevel, text string) { logged = append(logged, text) }})
+	r := db.Recovery()
+	if r.DroppedBytes != 8 || r.Sequence != 1 || !strings.Contains(r.Text, "000001.log: cut a torn tail of 8 bytes") {
+		t.Errorf("%+v", r)
+	}
+	if len(logged) != 1 || logged[0] != r.Text {
+		t.Error(logged)
+	}
+}
+
+// TestABatchWhoseSequenceNumberDoesNotFollowIsNotReplayed: such a record is
+// what a reused place of the disk may hold behind the end of a log.
+func TestABatchWhoseSequenceNumberDoesNotFollowIsNotReplayed(t *testing.T) {
+	for _, seq := range []base.SeqNum{1, 3, 9} {
+		fs := vfs.NewMem()
+		f, err := fs.Create(logFile(1), 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		w := wal.NewWriter(f, 0)
+		for _, r := range []struct {
+			seq base.SeqNum
+			key string
+		}{{1, "good"}, {seq, "stale"}} {
+			var b batch.Batch
+			b.Put([]byte(r.key), nil)
+			b.SetSeqNum(r.seq)
+			if err := w.AddRecord(b.Repr()); err != nil {
+				t.Fatal(err)
+			}
+		}
+		db := open(t, fs, nil)
+		wantValue(t, db, "good", "")
+		wantMissing(t, db, "stale")
+		if r := db.Recovery(); r.Sequence != 1 || r.DroppedBytes == 0 {
+			t.Errorf("%+v", r)
+		}
+		db.Close()
+	}
+}
+
+func TestAStoreOfANewerVersionIsRefused(t *testing.T) {
+	fs, _ := twoLogs(t)
+	f, err := fs.Create(vfs.FileDesc{Type: vfs.TypeTable, Num: 3}, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	f.Close()
+	if _, err := kv.Open(fs, nil); !errors.Is(err, kv.ErrNotSupported) {
+		t.Error(err)
+	}
+}
+
+func TestSequenceNumberAfterRecoveryCoversTheReplayedLog(t *testing.T) {
+	fs, keys := twoLogs(t)
+	db := open(t, fs, nil)
+	if seq, err := db.Put(ctx, []byte("next"), nil, nil); err != nil || seq != base.SeqNum(keys)+1 {
+		t.Error(seq, err, keys)
+	}
+	put(t, db, "0", "newer")
+	db.Close()
+	wantValue(t, open(t, fs, nil), "0", "newer")
+}

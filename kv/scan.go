@@ -1,0 +1,249 @@
+package kv
+
+import (
+	"context"
+	"encoding/binary"
+	"runtime"
+	"sync"
+
+	"tempestkv/kv/base"
+	"tempestkv/kv/iterator"
+)
+
+// ScanOptions say what a scan returns. nil is valid and means everything.
+type ScanOptions struct {
+	// Bounds limit the keys; see iterator.Bounds. They must not change while
+	// the scan is open.
+	iterator.Bounds
+
+	// Reverse returns the largest key first.
+	Reverse bool
+
+	// KeysOnly leaves the values out.
+	KeysOnly bool
+
+	// Limit is the most entries to return, 0 for no limit.
+	Limit int
+
+	// RunBytes is the size in bytes of the runs in which entries are read
+	// ahead; a run exceeds it only by its last entry. Default 16 KiB.
+	RunBytes int
+}
+
+// Scan walks the entries of one moment. A goroutine of its own reads ahead, up
+// to ScanRunsAhead runs, so that a reader that stands still holds up nobody.
+// It must be closed. Its methods are for one goroutine, but Close may be
+// called from any.
+type Scan struct {
+	db   *DB
+	opts ScanOptions
+	runs chan []byte
+	quit chan struct{}
+	once sync.Once
+
+	produced error // set before runs is closed
+
+	run        []byte
+	key, value []byte
+	err        error
+}
+
+type scanRequest struct {
+	opts   ScanOptions
+	answer chan scanAnswer
+}
+
+type scanAnswer struct {
+	scan *Scan
+	err  error
+}
+
+// Scan starts a scan at this moment. It sees every write sent before it by the
+// calling goroutine, and none that comes after it.
+//
+// ErrBusy where MaxOpenScans are open, ErrInvalidArgument for a negative
+// limit.
+func (db *DB) Scan(ctx context.Context, opts *ScanOptions) (*Scan, error) {
+	r := scanRequest{answer: make(chan scanAnswer, 1)}
+	if opts != nil {
+		r.opts = *opts
+	}
+	if r.opts.Limit < 0 || r.opts.RunBytes < 0 {
+		return nil, base.Wrap(ErrInvalidArgument, "a scan's limits are not negative", nil)
+	}
+	if r.opts.RunBytes == 0 {
+		r.opts.RunBytes = 16 << 10
+	}
+	if err := send(ctx, db, db.scans, r); err != nil {
+		return nil, err
+	}
+	select {
+	case a := <-r.answer:
+		return a.scan, a.err
+	case <-db.ended:
+		return nil, db.fate
+	}
+}
+
+// startScan runs on the worker: it takes the read state and leaves the rest to
+// the scan's own goroutine.
+func (db *DB) startScan(r scanRequest) {
+	if db.openScans.Load() >= MaxOpenScans {
+		r.answer <- scanAnswer{err: base.Wrap(ErrBusy, u64(MaxOpenScans)+" scans are open", nil)}
+		return
+	}
+	db.openScans.Add(1)
+	s := &Scan{
+		db:   db,
+		opts: r.opts,
+		runs: make(chan []byte, ScanRunsAhead),
+		quit: make(chan struct{}),
+	}
+	go s.produce(db.acquireReadState())
+	r.answer <- scanAnswer{scan: s}
+}
+
+// produce fills the channel of runs until the range ends or nobody reads on.
+func (s *Scan) produce(rs *readState) {
+	defer close(s.runs)
+	defer func() {
+		if p := recover(); p != nil {
+			s.produced = base.Wrap(ErrWorkerDied, "scan: "+panicText(p), nil)
+		}
+	}()
+	it := iterator.NewUser(rs.cmp, rs.seq, s.opts.Bounds, s.db.opts.Filter, rs.sources()...)
+	s.produced = s.walk(it)
+	if err := it.Close(); s.produced == nil {
+		s.produced = err
+	}
+}
+
+func (s *Scan) walk(it iterator.Iterator) error {
+	var run []byte
+	left := s.opts.Limit
+	ok := false
+	if s.opts.Reverse {
+		ok = it.Last()
+	} else {
+		ok = it.First()
+	}
+	for ok {
+		run = appendBytes(run, it.Key())
+		if s.opts.KeysOnly {
+			run = append(run, 0)
+		} else {
+			run = appendBytes(run, it.Value())
+		}
+		if left--; left == 0 {
+			break
+		}
+		if len(run) >= s.opts.RunBytes {
+			if err := s.send(run); err != nil {
+				return err
+			}
+			run = make([]byte, 0, len(run)+len(run)/4)
+			// A host with one thread must not wait for all that can be read
+			// ahead before it hears of the first run.
+			runtime.Gosched()
+		}
+		if s.opts.Reverse {
+			ok = it.Prev()
+		} else {
+			ok = it.Next()
+		}
+	}
+	if err := it.Error(); err != nil {
+		return err
+	}
+	if len(run) > 0 {
+		return s.send(run)
+	}
+	return nil
+}
+
+func (s *Scan) send(run []byte) error {
+	select {
+	case s.runs <- run:
+		return nil
+	case <-s.quit:
+		return ErrClosed
+	case <-s.db.ended:
+		return s.db.fate
+	}
+}
+
+func appendBytes(dst, b []byte) []byte {
+	return append(binary.AppendUvarint(dst, uint64(len(b))), b...)
+}
+
+// NextRun returns the next run of entries, each as varint32 length and bytes
+// of its key, then of its value, as they cross the bridge. ok is false at the
+// end or on an error; see Error. The run is the caller's. Do not mix with
+// Next.
+func (s *Scan) NextRun() (run []byte, ok bool) {
+	if s.err != nil {
+		return nil, false
+	}
+	select {
+	case <-s.quit:
+		s.err = ErrClosed
+		return nil, false
+	case <-s.db.ended:
+		s.err = s.db.fate
+		return nil, false
+	default:
+	}
+	select {
+	case run, ok = <-s.runs:
+		if !ok {
+			s.err = s.produced
+			s.Close()
+		}
+		return run, ok
+	case <-s.quit:
+		s.err = ErrClosed
+	}
+	return nil, false
+}
+
+// Next moves to the next entry. false means the end or an error; see Error.
+func (s *Scan) Next() bool {
+	if len(s.run) == 0 {
+		run, ok := s.NextRun()
+		if !ok {
+			s.key, s.value = nil, nil
+			return false
+		}
+		s.run = run
+	}
+	s.key = s.take()
+	s.value = s.take()
+	return true
+}
+
+// take cuts the next bytes off the run, which our own goroutine encoded.
+func (s *Scan) take() []byte {
+	n, w := binary.Uvarint(s.run)
+	b := s.run[w : w+int(n) : w+int(n)]
+	s.run = s.run[w+int(n):]
+	return b
+}
+
+// Key returns the key of the entry. It may be kept but not changed.
+func (s *Scan) Key() []byte { return s.key }
+
+// Value returns the value of the entry. It may be kept but not changed.
+func (s *Scan) Value() []byte { return s.value }
+
+// Error returns what ended the scan, nil if its range did. After Close it is
+// ErrClosed only where entries were still wanted.
+func (s *Scan) Error() error { return s.err }
+
+// Close frees the scan's read state. Twice is fine. It returns nil.
+func (s *Scan) Close() error {
+	s.once.Do(func() {
+		close(s.quit)
+		s.db.openScans.Add(-1)
+	})
+	return nil
+}

@@ -1,0 +1,526 @@
+//go:build js && wasm
+
+package main
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"math"
+	"runtime"
+
+	"tempestkv/kv"
+	"tempestkv/kv/base"
+	"tempestkv/kv/iterator"
+	"tempestkv/kv/volume"
+)
+
+const (
+	// frameQueue is how many request frames wait for the engine where the
+	// device keeps it waiting; the calls of one more are answered with
+	// TEMPEST_BUSY.
+	frameQueue = 1024
+
+	// replyBytes is the size at which a reply frame goes out before its turn
+	// has ended.
+	replyBytes = 1 << 20
+
+	// maxTurns bounds how often settle gives way before it lets the host go
+	// on and asks for a pump.
+	maxTurns = 1 << 20
+
+	// scanQueue is how many calls for runs may wait for one scan.
+	scanQueue = 4
+
+	// poolBytes is the largest buffer that is kept for the next frame.
+	poolBytes = 4 << 20
+)
+
+// ctx never ends (see kv.DB): the engine answers every call it takes, and a
+// call that the client has given up is answered to nobody.
+var ctx context.Context
+
+// bridge joins the host and the engine. All of its goroutines share the one
+// thread of js/wasm and give way only at channels, so its fields need no lock.
+type bridge struct {
+	host   host
+	device volume.Device
+	frames chan *request
+	inbox  []byte   // what alloc returned last
+	pool   [][]byte // buffers of frames that are done
+
+	vol    *volume.Volume
+	db     *kv.DB
+	scans  map[scanKey]*openScan
+	closed bool
+
+	// unanswered counts the requests under way. While it is above zero and
+	// nothing waits for the host, settle keeps the engine running.
+	unanswered int
+
+	out        replyWriter
+	outSession uint32
+}
+
+// host is what the bridge asks of its host apart from the device.
+type host interface {
+	// reply takes a frame, whose bytes it must not keep.
+	reply(frame []byte)
+	// schedule asks for a pump from a later macrotask.
+	schedule()
+	log(level kv.LogLevel, text string)
+}
+
+type scanKey struct{ session, id uint32 }
+
+// openScan is a scan as the bridge holds it.
+type openScan struct {
+	scan *kv.Scan
+	next chan scanNext
+	held []byte // a run that did not fit the last answer
+}
+
+type scanNext struct {
+	id       uint32
+	maxBytes int
+}
+
+func newBridge(h host, d volume.Device) *bridge {
+	return &bridge{
+		host:   h,
+		device: d,
+		frames: make(chan *request, frameQueue),
+		scans:  map[scanKey]*openScan{},
+	}
+}
+
+// alloc returns a buffer of n bytes and remembers it as the inbox.
+func (b *bridge) alloc(n uint32) []byte {
+	b.inbox = nil
+	if last := len(b.pool) - 1; last >= 0 && cap(b.pool[last]) >= int(n) {
+		b.inbox, b.pool = b.pool[last], b.pool[:last]
+	} else {
+		b.inbox = make([]byte, max(n, 4096))
+	}
+	return b.inbox
+}
+
+// submit queues the frame in the inbox. It does not wait.
+func (b *bridge) submit(n uint32) {
+	r := &request{bridge: b, buf: b.inbox[:n]}
+	b.inbox = nil
+	if err := r.check(); err != nil {
+		b.fail(r.session, badFrameID, err)
+		return
+	}
+	b.unanswered += r.left
+	select {
+	case b.frames <- r:
+	default:
+		err := base.Wrap(kv.ErrBusy, "too many frames wait for the host", nil)
+		r.each(func(e entry) { r.answerError(e.id, err) })
+	}
+}
+
+// settle runs the engine until all calls are answered or wait for the host.
+//
+// Giving way once is not enough: a garbage collection that begins in the
+// worker parks it, and nothing would run Go again until the next call.
+func (b *bridge) settle() {
+	for turn := 0; b.unanswered > 0 && len(waiting.calls) == 0; turn++ {
+		if turn == maxTurns {
+			b.host.schedule()
+			break
+		}
+		runtime.Gosched()
+	}
+	b.flush()
+}
+
+// flush sends the answers of the turn.
+func (b *bridge) flush() {
+	if b.out.count > 0 {
+		b.host.reply(b.out.finish(b.outSession))
+	}
+}
+
+// serve carries out the frames in the order they came.
+func (b *bridge) serve() {
+	for r := range b.frames {
+		r.each(func(e entry) { b.dispatch(r, e) })
+	}
+}
+
+// begin starts an answer for session; the caller appends its body to b.out.buf
+// and calls b.out.end.
+func (b *bridge) begin(session, id uint32, status, flags byte) {
+	if b.out.count > 0 && (session != b.outSession || len(b.out.buf) >= replyBytes) {
+		b.flush()
+	}
+	b.outSession = session
+	b.out.begin(id, status, flags)
+}
+
+func (b *bridge) fail(session, id uint32, err error) {
+	b.begin(session, id, statusError, 0)
+	b.out.buf = appendString(b.out.buf, kv.Code(err))
+	b.out.buf = appendString(b.out.buf, err.Error())
+	b.out.end()
+}
+
+// dispatch carries out one request or sends it on its way.
+func (b *bridge) dispatch(r *request, e entry) {
+	if err := b.start(r, e); err != nil {
+		r.answerError(e.id, err)
+	}
+}
+
+// start is dispatch; an error has not been answered yet.
+func (b *bridge) start(r *request, e entry) error {
+	if b.db == nil && e.op != opOpen && e.op != opPanic {
+		if b.closed {
+			return kv.ErrClosed
+		}
+		return base.Wrap(kv.ErrInvalidArgument, "the engine has not been opened", nil)
+	}
+	switch e.op {
+	case opOpen:
+		return b.open(r, e)
+	case opWrite:
+		if len(e.body) < 4 {
+			return malformed("a write has no count")
+		}
+		opts := kv.WriteOptions{Strict: e.flags&flagStrict != 0}
+		return b.db.SendWrite(ctx, e.body[4:], binary.LittleEndian.Uint32(e.body), &opts, uint64(e.id), r)
+	case opGet:
+		return b.db.SendGet(ctx, e.body, uint64(e.id), r)
+	case opGetMany:
+		return b.getMany(r, e)
+	case opScan:
+		return b.scan(r, e)
+	case opScanNext:
+		if len(e.body) != 8 {
+			return malformed("scanNext has no 8 bytes")
+		}
+		s := b.scans[scanKey{r.session, binary.LittleEndian.Uint32(e.body)}]
+		if s == nil {
+			return base.Wrap(kv.ErrClosed, "no such scan", nil)
+		}
+		select {
+		case s.next <- scanNext{id: e.id, maxBytes: int(binary.LittleEndian.Uint32(e.body[4:]))}:
+			r.release()
+		default:
+			return base.Wrap(kv.ErrBusy, "too many calls wait for one scan", nil)
+		}
+	case opScanClose:
+		if len(e.body) != 4 {
+			return malformed("scanClose has no 4 bytes")
+		}
+		key := scanKey{r.session, binary.LittleEndian.Uint32(e.body)}
+		b.closeScan(key, b.scans[key])
+		r.answer(e.id, nil)
+	case opStats:
+		b.stats(r, e.id)
+	case opClose:
+		b.close(r, e.id)
+	case opPanic:
+		panic("tempestkv: asked to panic")
+	default:
+		return base.Wrap(kv.ErrNotSupported, "unknown operation", nil)
+	}
+	return nil
+}
+
+// open opens the volume on the host's device, and the DB in it.
+func (b *bridge) open(r *request, e entry) error {
+	if b.db != nil || b.closed {
+		return base.Wrap(kv.ErrInvalidArgument, "the engine has been opened already", nil)
+	}
+	opts, err := readOpenOptions(e.body)
+	if err == nil {
+		opts.Logger = b.host.log
+		b.vol, err = volume.Open(b.device, nil)
+	}
+	if err == nil {
+		b.db, err = kv.Open(b.vol, opts)
+	}
+	if err != nil {
+		return err
+	}
+	go b.watch(b.db)
+	rec := b.db.Recovery()
+	b.begin(r.session, e.id, statusOK, 0)
+	b.out.buf = binary.LittleEndian.AppendUint64(b.out.buf, uint64(rec.Sequence))
+	b.out.buf = binary.LittleEndian.AppendUint64(b.out.buf, uint64(rec.DroppedBytes))
+	b.out.buf = appendString(b.out.buf, rec.Text)
+	b.out.end()
+	r.done()
+	return nil
+}
+
+// watch turns the death of the worker into the death of the program, so that
+// the host has one way to hear of it and frees the file.
+func (b *bridge) watch(db *kv.DB) {
+	<-db.Ended()
+	if err := db.Fate(); errors.Is(err, kv.ErrWorkerDied) {
+		b.flush()
+		panic(err.Error())
+	}
+}
+
+func readOpenOptions(body []byte) (*kv.Options, error) {
+	opts := &kv.Options{}
+	for c := (cursor{body}); len(c.b) > 0; {
+		tag, ok1 := c.varint()
+		value, ok2 := c.varint()
+		if !ok1 || !ok2 {
+			return nil, malformed("options of open")
+		}
+		switch tag {
+		case tagMemtableBytes:
+			if value > maxMemtableBytes {
+				return nil, base.Wrap(kv.ErrInvalidArgument, "a memtable of more than 256 MiB", nil)
+			}
+			opts.MemtableBytes = int(value)
+		default:
+			return nil, base.Wrap(kv.ErrNotSupported, "unknown option of open", nil)
+		}
+	}
+	return opts, nil
+}
+
+func (b *bridge) getMany(r *request, e entry) error {
+	c := cursor{e.body}
+	count, ok := c.u32()
+	// A key takes at least one byte, so no count asks for more than came.
+	if !ok || int(count) > len(c.b) {
+		return malformed("count of getMany")
+	}
+	keys := make([][]byte, count)
+	for i := range keys {
+		if keys[i], ok = c.bytes(); !ok {
+			return malformed("keys of getMany")
+		}
+	}
+	if len(c.b) > 0 {
+		return malformed("bytes behind the keys of getMany")
+	}
+	if count == 0 {
+		r.answer(e.id, nil)
+		return nil
+	}
+	m := &manyGets{request: r, id: e.id, left: count}
+	return b.db.SendGetMany(ctx, keys, uint64(e.id), m)
+}
+
+// manyGets gathers the answer to a getMany. The engine answers its keys one
+// after the other with nothing in between.
+type manyGets struct {
+	*request
+	id   uint32
+	left uint32
+	body []byte
+	err  error
+}
+
+func (m *manyGets) GetDone(_ uint64, value []byte, err error) {
+	switch {
+	case err == nil:
+		m.body = append(binary.AppendUvarint(m.body, uint64(len(value))+1), value...)
+	case errors.Is(err, kv.ErrNotFound):
+		m.body = append(m.body, 0)
+	case m.err == nil:
+		m.err = err
+	}
+	if m.left--; m.left > 0 {
+		return
+	}
+	if m.err == nil && len(m.body) > maxReplyBody {
+		m.err = base.Wrap(kv.ErrInvalidArgument, "the values of one getMany are larger than a frame", nil)
+	}
+	if m.err != nil {
+		m.answerError(m.id, m.err)
+		return
+	}
+	m.answer(m.id, m.body)
+}
+
+// scan starts a scan and a goroutine that answers the calls for its runs.
+func (b *bridge) scan(r *request, e entry) error {
+	c := cursor{e.body}
+	limit, ok1 := c.u32()
+	maxBytes, ok2 := c.u32()
+	lower, ok3 := c.bytes()
+	upper, ok4 := c.bytes()
+	if !ok1 || !ok2 || !ok3 || !ok4 || len(c.b) > 0 || limit > math.MaxInt32 {
+		return malformed("scan")
+	}
+	opts := kv.ScanOptions{
+		Reverse:  e.flags&scanReverse != 0,
+		KeysOnly: e.flags&scanKeysOnly != 0,
+		Limit:    int(limit),
+		RunBytes: min(max(int(maxBytes), 1), maxRunBytes),
+		Bounds: iterator.Bounds{
+			LowerExclusive: e.flags&scanLowerExclusive != 0,
+			UpperInclusive: e.flags&scanUpperInclusive != 0,
+		},
+	}
+	// The frame's buffer is reused when it has been answered; the scan lives
+	// on.
+	if e.flags&scanHasLower != 0 {
+		opts.Lower = append([]byte{}, lower...)
+	}
+	if e.flags&scanHasUpper != 0 {
+		opts.Upper = append([]byte{}, upper...)
+	}
+	key := scanKey{r.session, e.id}
+	if b.scans[key] != nil {
+		return base.Wrap(kv.ErrInvalidArgument, "the id is that of an open scan", nil)
+	}
+	s := &openScan{next: make(chan scanNext, scanQueue)}
+	b.scans[key] = s
+	s.next <- scanNext{id: e.id, maxBytes: int(maxBytes)}
+	r.release()
+	go b.serveScan(key, s, r.session, opts)
+	return nil
+}
+
+// serveScan answers the calls for runs of one scan. It ends when the scan is
+// closed and its last call answered.
+func (b *bridge) serveScan(key scanKey, s *openScan, session uint32, opts kv.ScanOptions) {
+	scan, err := b.db.Scan(ctx, &opts)
+	if err == nil {
+		s.scan = scan
+		if b.scans[key] != s { // closed before it began
+			scan.Close()
+		}
+	}
+	for n := range s.next {
+		var run []byte
+		var flags byte
+		if err == nil {
+			run, flags, err = s.nextRun(n.maxBytes)
+		}
+		if err != nil {
+			b.closeScan(key, s)
+			b.fail(session, n.id, err)
+		} else {
+			b.begin(session, n.id, statusOK, flags)
+			b.out.buf = append(b.out.buf, run...)
+			b.out.end()
+		}
+		if flags&scanEnded != 0 {
+			b.closeScan(key, s)
+			err = base.Wrap(kv.ErrClosed, "the scan has ended", nil)
+		}
+		b.unanswered--
+	}
+}
+
+// nextRun joins the runs of the scan until maxBytes are reached.
+func (s *openScan) nextRun(maxBytes int) (run []byte, flags byte, err error) {
+	run, s.held = s.held, nil
+	for {
+		next, ok := s.scan.NextRun()
+		switch {
+		case !ok:
+			return run, scanEnded, s.scan.Error()
+		case len(run) == 0:
+			run = next
+		case len(run)+len(next) > maxBytes:
+			s.held = next
+			return run, 0, nil
+		default:
+			run = append(run, next...)
+		}
+	}
+}
+
+// closeScan forgets s, the scan under key, and frees its read state. Closing
+// one that is closed does nothing.
+func (b *bridge) closeScan(key scanKey, s *openScan) {
+	if s == nil || b.scans[key] != s {
+		return
+	}
+	delete(b.scans, key)
+	if s.scan != nil {
+		s.scan.Close()
+	}
+	close(s.next)
+}
+
+func (b *bridge) stats(r *request, id uint32) {
+	st, err := b.db.Stats(ctx)
+	if err != nil {
+		r.answerError(id, err)
+		return
+	}
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	var body []byte
+	for _, s := range []struct {
+		name  string
+		value float64
+	}{
+		{"sequence", float64(st.Sequence)},
+		{"openScans", float64(st.OpenScans)},
+		{"maxOpenScans", kv.MaxOpenScans},
+		{"memtables", float64(st.Memtables)},
+		{"memtableBytes", float64(st.MemtableBytes)},
+		{"logs", float64(st.Logs)},
+		{"logBytes", float64(st.LogBytes)},
+		{"heapBytes", float64(m.HeapAlloc)},
+		{"wasmBytes", float64(m.Sys)},
+	} {
+		body = appendString(body, s.name)
+		body = binary.LittleEndian.AppendUint64(body, math.Float64bits(s.value))
+	}
+	r.answer(id, body)
+}
+
+// close ends the scans, then the DB, then the volume.
+func (b *bridge) close(r *request, id uint32) {
+	for key, s := range b.scans {
+		b.closeScan(key, s)
+	}
+	db := b.db
+	b.db, b.closed = nil, true
+	err := db.Close()
+	if e := b.vol.Close(); err == nil {
+		err = e
+	}
+	if err != nil {
+		r.answerError(id, err)
+		return
+	}
+	r.answer(id, nil)
+}
+
+var _ kv.Sink = (*request)(nil)
+
+// WriteDone answers a write.
+func (r *request) WriteDone(id uint64, seq base.SeqNum, err error) {
+	if err != nil {
+		r.answerError(uint32(id), err)
+		return
+	}
+	b := r.bridge
+	b.begin(r.session, uint32(id), statusOK, 0)
+	b.out.buf = binary.LittleEndian.AppendUint64(b.out.buf, uint64(seq))
+	b.out.end()
+	r.done()
+}
+
+// GetDone answers a get.
+func (r *request) GetDone(id uint64, value []byte, err error) {
+	switch {
+	case err == nil:
+		r.answer(uint32(id), value)
+	case errors.Is(err, kv.ErrNotFound):
+		r.bridge.begin(r.session, uint32(id), statusNotFound, 0)
+		r.bridge.out.end()
+		r.done()
+	default:
+		r.answerError(uint32(id), err)
+	}
+}

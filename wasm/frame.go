@@ -1,0 +1,221 @@
+//go:build js && wasm
+
+package main
+
+import (
+	"encoding/binary"
+
+	"tempestkv/kv"
+	"tempestkv/kv/base"
+)
+
+// The frame format; docs/PROTOCOL.md describes it.
+const (
+	frameVersion    = 1
+	frameRequest    = 1
+	frameReply      = 2
+	frameHeaderSize = 16
+	entryHeaderSize = 12
+	maxFrameBytes   = 128 << 20
+
+	// maxReplyBody leaves room for headers in the largest frame.
+	maxReplyBody = maxFrameBytes - frameHeaderSize - entryHeaderSize
+
+	badFrameID = 0xffffffff
+
+	statusOK       = 0
+	statusNotFound = 1
+	statusError    = 2
+
+	opOpen      = 0
+	opWrite     = 1
+	opGet       = 2
+	opGetMany   = 3
+	opScan      = 4
+	opScanNext  = 5
+	opScanClose = 6
+	opStats     = 7
+	opClose     = 8
+	opPanic     = 127
+
+	flagStrict = 1
+
+	scanReverse        = 1
+	scanHasLower       = 2
+	scanLowerExclusive = 4
+	scanHasUpper       = 8
+	scanUpperInclusive = 16
+	scanKeysOnly       = 32
+
+	scanEnded = 1
+
+	tagMemtableBytes = 1
+
+	maxMemtableBytes = 256 << 20
+	maxRunBytes      = 1 << 20
+)
+
+func malformed(what string) error {
+	return base.Wrap(kv.ErrInvalidArgument, "malformed frame: "+what, nil)
+}
+
+// request is a frame of requests. It is the sink of its calls; when the last
+// is answered its buffer goes back to the pool.
+type request struct {
+	bridge  *bridge
+	buf     []byte
+	session uint32
+	left    int // entries not yet answered
+}
+
+// entry is one request of a frame; body shares the frame's bytes.
+type entry struct {
+	id    uint32
+	op    byte
+	flags byte
+	body  []byte
+}
+
+// check validates the frame down to the sizes of its entries, so that a
+// malformed one is refused whole, and counts them.
+func (r *request) check() error {
+	b := r.buf
+	if len(b) < frameHeaderSize {
+		return malformed("too short")
+	}
+	r.session = binary.LittleEndian.Uint32(b[4:])
+	count := binary.LittleEndian.Uint32(b[8:])
+	switch {
+	case b[0] != frameVersion:
+		return base.Wrap(kv.ErrNotSupported, "unknown version of frames", nil)
+	case b[1] != frameRequest:
+		return malformed("not a request")
+	case len(b) > maxFrameBytes:
+		return malformed("too large")
+	case uint64(binary.LittleEndian.Uint32(b[12:])) != uint64(len(b)):
+		return malformed("size is not what came")
+	}
+	b = b[frameHeaderSize:]
+	for ; count > 0; count-- {
+		if len(b) < entryHeaderSize {
+			return malformed("an entry is cut short")
+		}
+		size := binary.LittleEndian.Uint32(b[8:])
+		if uint64(size) > uint64(len(b)-entryHeaderSize) {
+			return malformed("a body is cut short")
+		}
+		b = b[entryHeaderSize+size:]
+		r.left++
+	}
+	if len(b) > 0 {
+		return malformed("bytes behind the last entry")
+	}
+	return nil
+}
+
+// each calls f with the entries in order.
+func (r *request) each(f func(entry)) {
+	// The last answer gives the buffer back, maybe before f returns.
+	for b, left := r.buf[frameHeaderSize:], r.left; left > 0; left-- {
+		end := entryHeaderSize + int(binary.LittleEndian.Uint32(b[8:]))
+		f(entry{id: binary.LittleEndian.Uint32(b), op: b[4], flags: b[5], body: b[entryHeaderSize:end:end]})
+		b = b[end:]
+	}
+}
+
+func (r *request) answer(id uint32, body []byte) {
+	r.bridge.begin(r.session, id, statusOK, 0)
+	r.bridge.out.buf = append(r.bridge.out.buf, body...)
+	r.bridge.out.end()
+	r.done()
+}
+
+func (r *request) answerError(id uint32, err error) {
+	r.bridge.fail(r.session, id, err)
+	r.done()
+}
+
+// done counts one call as answered.
+func (r *request) done() {
+	r.bridge.unanswered--
+	r.release()
+}
+
+// release tells that one call needs the frame's bytes no more.
+func (r *request) release() {
+	if r.left--; r.left == 0 && cap(r.buf) <= poolBytes && len(r.bridge.pool) < 4 {
+		r.bridge.pool = append(r.bridge.pool, r.buf[:cap(r.buf)])
+		r.buf = nil
+	}
+}
+
+// replyWriter builds a reply frame.
+type replyWriter struct {
+	buf   []byte
+	count uint32
+	start int // of the entry being written
+}
+
+func (w *replyWriter) begin(id uint32, status, flags byte) {
+	if w.count == 0 {
+		w.buf = append(w.buf[:0], make([]byte, frameHeaderSize)...)
+	}
+	w.start = len(w.buf)
+	w.buf = binary.LittleEndian.AppendUint32(w.buf, id)
+	w.buf = append(w.buf, status, flags, 0, 0, 0, 0, 0, 0)
+}
+
+func (w *replyWriter) end() {
+	binary.LittleEndian.PutUint32(w.buf[w.start+8:], uint32(len(w.buf)-w.start-entryHeaderSize))
+	w.count++
+}
+
+// finish fills in the header and returns the frame. The next begin reuses its
+// bytes.
+func (w *replyWriter) finish(session uint32) []byte {
+	w.buf[0], w.buf[1] = frameVersion, frameReply
+	binary.LittleEndian.PutUint32(w.buf[4:], session)
+	binary.LittleEndian.PutUint32(w.buf[8:], w.count)
+	binary.LittleEndian.PutUint32(w.buf[12:], uint32(len(w.buf)))
+	frame := w.buf
+	w.count = 0
+	if cap(w.buf) > poolBytes {
+		w.buf = nil
+	}
+	return frame
+}
+
+// cursor reads the body of an entry.
+type cursor struct{ b []byte }
+
+func (c *cursor) u32() (uint32, bool) {
+	if len(c.b) < 4 {
+		return 0, false
+	}
+	v := binary.LittleEndian.Uint32(c.b)
+	c.b = c.b[4:]
+	return v, true
+}
+
+func (c *cursor) varint() (uint32, bool) {
+	v, n := binary.Uvarint(c.b[:min(len(c.b), 5)])
+	if n <= 0 || v > 0xffffffff {
+		return 0, false
+	}
+	c.b = c.b[n:]
+	return uint32(v), true
+}
+
+func (c *cursor) bytes() ([]byte, bool) {
+	n, ok := c.varint()
+	if !ok || uint64(n) > uint64(len(c.b)) {
+		return nil, false
+	}
+	b := c.b[:n:n]
+	c.b = c.b[n:]
+	return b, true
+}
+
+func appendString(dst []byte, s string) []byte {
+	return append(binary.AppendUvarint(dst, uint64(len(s))), s...)
+}
