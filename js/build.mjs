@@ -1,0 +1,80 @@
+// Builds the package into dist/: index.js and worker.js with the code they share, declarations, and the engine beside them.
+// What tests need of the insides goes to ../build/js/internal.js.
+
+import { execFileSync } from 'node:child_process';
+import { copyFile, mkdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { fileURLToPath } from 'node:url';
+import { build } from 'esbuild';
+
+const here = (path) => fileURLToPath(new URL(path, import.meta.url));
+const dist = here('dist');
+const goRoot = execFileSync('go', ['env', 'GOROOT'], { encoding: 'utf8' }).trim();
+
+/**
+ * The glue of the Go runtime, as a module that does nothing when imported. Its code reads and writes globalThis, and some globals by
+ * their bare names; in here both are the fields of an object that the caller passes in.
+ */
+const goRuntime = {
+  name: 'go-runtime',
+  setup(builder) {
+    builder.onResolve({ filter: /^go-runtime$/ }, () => ({ path: 'go-runtime', namespace: 'go-runtime' }));
+    builder.onLoad({ filter: /.*/, namespace: 'go-runtime' }, async () => {
+      const glue = await readFile(`${goRoot}/lib/wasm/wasm_exec.js`, 'utf8');
+      return {
+        contents: `/*! Contains wasm_exec.js of the Go project. Copyright 2018 The Go Authors. See LICENSE-go.txt. */
+export function loadGo(globalThis) {
+  const { fs, console, setTimeout, clearTimeout, crypto, performance, TextEncoder, TextDecoder } = globalThis;
+${glue}
+  return globalThis.Go;
+}`,
+        loader: 'js',
+      };
+    });
+  },
+};
+
+const common = {
+  absWorkingDir: here('.'),
+  bundle: true,
+  format: 'esm',
+  target: 'es2022',
+  platform: 'browser',
+  plugins: [goRuntime],
+  logLevel: 'warning',
+};
+
+await rm(dist, { recursive: true, force: true });
+await mkdir(dist);
+await Promise.all([
+  build({
+    ...common,
+    entryPoints: ['src/index.ts', 'src/worker.ts'],
+    outdir: dist,
+    splitting: true,
+    chunkNames: 'shared',
+    minify: true,
+    sourcemap: true,
+    legalComments: 'inline',
+  }),
+  build({
+    ...common,
+    entryPoints: ['test/internal.ts'],
+    outfile: here('../build/js/internal.js'),
+  }),
+  copyFile(`${goRoot}/LICENSE`, here('dist/LICENSE-go.txt')),
+  copyFile(here('../LICENSE'), here('dist/LICENSE')),
+]);
+execFileSync(process.execPath, [here('node_modules/typescript/bin/tsc'), '--emitDeclarationOnly', '--stripInternal', '-p', here('.')], {
+  stdio: 'inherit',
+});
+// A module with nothing but types has no declarations of its own to keep, and the workers' entry nobody imports.
+for (const name of ['worker', 'go-runtime']) await rm(here(`dist/${name}.d.ts`), { force: true });
+
+const engine = here('../build/tempestkv.wasm');
+try {
+  await copyFile(engine, here('dist/tempestkv.wasm'));
+} catch (error) {
+  if (error.code !== 'ENOENT') throw error;
+  await writeFile(here('dist/MISSING.txt'), 'The engine, tempestkv.wasm, was not there when this was built. Run: make build\n');
+  console.warn('js: no engine at build/tempestkv.wasm; run make wasm, then build again');
+}

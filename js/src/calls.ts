@@ -1,0 +1,130 @@
+// The calls under way: a promise each, in slots named by the call's id. Parallel arrays instead of an object a call.
+
+type Resolve = (value: unknown) => void;
+type Reject = (reason: unknown) => void;
+
+/** What to do with the reply to a call. */
+export const Kind = {
+  /** Nothing waits for it any more. */
+  abandoned: 0,
+  value: 1,
+  values: 2,
+  sequence: 3,
+  stats: 4,
+  nothing: 5,
+  scan: 6,
+  scanNext: 7,
+  scanClose: 8,
+} as const;
+
+// The executor of every promise here, so that none needs a closure of its own.
+let takenResolve: Resolve;
+let takenReject: Reject;
+function take(resolve: Resolve, reject: Reject): void {
+  takenResolve = resolve;
+  takenReject = reject;
+}
+
+function ignore(): void {}
+
+/** Ends the watch over a signal. */
+interface Watch {
+  signal: AbortSignal;
+  listener: () => void;
+}
+
+export class Calls {
+  readonly #kinds: number[] = [];
+  readonly #resolves: Resolve[] = [];
+  readonly #rejects: Reject[] = [];
+  readonly #owners: unknown[] = [];
+  readonly #watches: (Watch | undefined)[] = [];
+  readonly #free: number[] = [];
+  #count = 0;
+  #whenIdle: (() => void) | undefined;
+
+  /** How many calls are under way, scans that stand open included. */
+  get count(): number {
+    return this.#count;
+  }
+
+  /** Takes a slot; the id is its index. `owner` is for whoever handles the reply. */
+  add(kind: number, owner?: unknown): number {
+    const id = this.#free.pop() ?? this.#kinds.length;
+    this.#kinds[id] = kind;
+    this.#resolves[id] = ignore;
+    this.#rejects[id] = ignore;
+    this.#owners[id] = owner;
+    this.#watches[id] = undefined;
+    this.#count++;
+    return id;
+  }
+
+  /** The promise of a call. Where `signal` aborts, the promise rejects at once and the reply is dropped when it comes. */
+  promise(id: number, signal: AbortSignal | undefined): Promise<unknown> {
+    const promise = new Promise(take);
+    this.#resolves[id] = takenResolve;
+    this.#rejects[id] = takenReject;
+    if (signal !== undefined) this.#watch(id, signal);
+    return promise;
+  }
+
+  #watch(id: number, signal: AbortSignal): void {
+    const listener = () => {
+      this.#rejects[id]!(signal.reason);
+      this.#kinds[id] = Kind.abandoned;
+      this.#resolves[id] = ignore;
+      this.#rejects[id] = ignore;
+    };
+    signal.addEventListener('abort', listener, { once: true });
+    this.#watches[id] = { signal, listener };
+  }
+
+  /** The kind of a call under way; `undefined` where no call has that id. */
+  kind(id: number): number | undefined {
+    const kind = this.#kinds[id];
+    return kind === undefined || kind < 0 ? undefined : kind;
+  }
+
+  owner(id: number): unknown {
+    return this.#owners[id];
+  }
+
+  resolve(id: number, value: unknown): void {
+    const resolve = this.#resolves[id]!;
+    this.release(id);
+    resolve(value);
+  }
+
+  reject(id: number, reason: unknown): void {
+    const reject = this.#rejects[id]!;
+    this.release(id);
+    reject(reason);
+  }
+
+  /** Frees the slot of a call that is over. */
+  release(id: number): void {
+    const watch = this.#watches[id];
+    if (watch !== undefined) watch.signal.removeEventListener('abort', watch.listener);
+    this.#kinds[id] = -1;
+    this.#resolves[id] = ignore;
+    this.#rejects[id] = ignore;
+    this.#owners[id] = undefined;
+    this.#watches[id] = undefined;
+    this.#free.push(id);
+    if (--this.#count === 0) this.#whenIdle?.();
+  }
+
+  /** Resolves when no call is under way. */
+  idle(): Promise<void> {
+    if (this.#count === 0) return Promise.resolve();
+    return new Promise((resolve) => (this.#whenIdle = resolve));
+  }
+
+  /** Rejects every call under way. */
+  rejectAll(reason: unknown): void {
+    for (let id = 0; id < this.#kinds.length; id++) {
+      if (this.#kinds[id]! >= 0) this.reject(id, reason);
+    }
+  }
+}

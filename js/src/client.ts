@@ -1,0 +1,260 @@
+// The client's side of the bridge: packs the calls of a turn into a frame, and settles promises as replies come.
+
+import { Calls, Kind } from './calls.js';
+import type { KeyCodec, ValueCodec } from './encodings.js';
+import { asTempestError, TempestError } from './errors.js';
+import { BodyReader, FrameReader, FrameWriter, MALFORMED_ID, Op, RUN_LAST, readU64, Status } from './frames.js';
+import { FLUSH_BYTES, MAX_CALLS } from './limits.js';
+import type { Cursor } from './scan.js';
+
+/** The way to an engine: in this thread, or in a worker. */
+export interface Link {
+  /** Sends the writer's frame, where it has entries, and leaves the writer ready for the next. */
+  send(writer: FrameWriter): void;
+
+  /** Lets the engine, the file and the lock go. Called once, when no call is under way or the engine is dead. */
+  release(): Promise<void>;
+}
+
+/** Decoders are told to let go of a reply larger than this. */
+const KEEP_BYTES = 1 << 20;
+
+export class Client {
+  readonly writer = new FrameWriter();
+  readonly keys: KeyCodec;
+  readonly values: ValueCodec;
+  readonly #link: Link;
+  readonly #calls = new Calls();
+  readonly #cursors = new Set<Cursor>();
+  readonly #flush = () => this.#flushTurn();
+  #mark = 0;
+  #isEncoding = false;
+  #isFlushing = false;
+  #refusal: TempestError | undefined;
+  #death: TempestError | undefined;
+  #closed: Promise<void> | undefined;
+
+  constructor(link: Link, keys: KeyCodec, values: ValueCodec) {
+    this.#link = link;
+    this.keys = keys;
+    this.values = values;
+  }
+
+  /** How many calls are under way, open scans included. */
+  get callCount(): number {
+    return this.#calls.count;
+  }
+
+  /** Throws where no call can be made any more. */
+  checkOpen(): void {
+    if (this.#refusal !== undefined) throw this.#refusal;
+  }
+
+  /**
+   * Starts a call: its body is to be written to `writer`, then comes `commit`, or `rollback` where the body failed.
+   * Throws `TEMPEST_CLOSED`, `TEMPEST_WORKER_DIED` or `TEMPEST_BUSY` where no call can start.
+   */
+  begin(op: number, flags: number, kind: number, owner?: unknown): number {
+    this.checkOpen();
+    if (this.#calls.count >= MAX_CALLS) throw new TempestError('TEMPEST_BUSY', `${MAX_CALLS} calls are under way already`);
+    return this.#begin(op, flags, kind, owner);
+  }
+
+  #begin(op: number, flags: number, kind: number, owner?: unknown): number {
+    if (this.#isEncoding) throw new TypeError('an encoder or a getter of a stored value called the database it is stored in');
+    const id = this.#calls.add(kind, owner);
+    this.#isEncoding = true;
+    this.#mark = this.writer.begin(id, op, flags);
+    return id;
+  }
+
+  /** Takes back the call that `begin` started last. */
+  rollback(id: number): void {
+    this.writer.rollback(this.#mark);
+    this.#isEncoding = false;
+    this.#calls.release(id);
+  }
+
+  /** Ends the call that `begin` started last; it is sent with the others of its turn. */
+  commit(id: number, signal?: AbortSignal): Promise<unknown> {
+    const promise = this.#calls.promise(id, signal);
+    this.#enqueue();
+    return promise;
+  }
+
+  #enqueue(): void {
+    const { writer } = this;
+    writer.end(this.#mark);
+    this.#isEncoding = false;
+    if (writer.length >= FLUSH_BYTES) {
+      this.#link.send(writer);
+    } else if (!this.#isFlushing) {
+      this.#isFlushing = true;
+      queueMicrotask(this.#flush);
+    }
+  }
+
+  #flushTurn(): void {
+    this.#isFlushing = false;
+    if (!this.writer.isEmpty && this.#death === undefined) this.#link.send(this.writer);
+  }
+
+  /** Starts a call with an empty body. */
+  request(op: number, kind: number, signal?: AbortSignal): Promise<unknown> {
+    return this.commit(this.begin(op, 0, kind), signal);
+  }
+
+  /** Sends the scan of `cursor`; its id names it until it ends. */
+  openScan(cursor: Cursor, flags: number): void {
+    const id = this.begin(Op.scan, flags, Kind.scan, cursor);
+    cursor.writeRequest(this.writer);
+    cursor.id = id;
+    this.#cursors.add(cursor);
+    this.#enqueue();
+  }
+
+  /** Asks for the next run of `cursor`. */
+  nextRun(cursor: Cursor, size: number): void {
+    this.#begin(Op.scanNext, 0, Kind.scanNext, cursor);
+    this.writer.u32(cursor.id);
+    this.writer.u32(size);
+    this.#enqueue();
+  }
+
+  /** Frees the scan of `cursor` in the engine. */
+  closeScan(cursor: Cursor): void {
+    this.#cursors.delete(cursor);
+    if (this.#death !== undefined) return;
+    this.#begin(Op.scanClose, 0, Kind.scanClose, cursor);
+    this.writer.u32(cursor.id);
+    this.#enqueue();
+  }
+
+  /** Takes a reply frame. Its bytes belong to the client from now on. */
+  receive(frame: Uint8Array): void {
+    if (this.#death !== undefined) return;
+    try {
+      const reader = new FrameReader(frame);
+      while (reader.next()) this.#settle(reader);
+    } catch (cause) {
+      this.died(new TempestError('TEMPEST_WORKER_DIED', 'the engine sent a reply that makes no sense', { cause }));
+    }
+    if (frame.length > KEEP_BYTES) this.values.release?.();
+  }
+
+  #settle(reader: FrameReader): void {
+    const calls = this.#calls;
+    const { id } = reader;
+    const kind = calls.kind(id);
+    if (kind === undefined) {
+      if (id === MALFORMED_ID && reader.status === Status.error) throw reader.error();
+      throw new Error(`no call has the id ${id}`);
+    }
+    if (kind >= Kind.scan) return this.#settleScan(reader, kind);
+    if (kind === Kind.abandoned) return calls.release(id);
+    if (reader.status === Status.error) return calls.reject(id, reader.error());
+    let result: unknown;
+    try {
+      result = this.#result(reader, kind);
+    } catch (error) {
+      return calls.reject(id, asTempestError(error, 'TEMPEST_CORRUPTION'));
+    }
+    calls.resolve(id, result);
+  }
+
+  #result(reader: FrameReader, kind: number): unknown {
+    const { bytes, start, end } = reader;
+    switch (kind) {
+      case Kind.value:
+        return reader.status === Status.notFound ? undefined : this.values.read(bytes, start, end);
+      case Kind.sequence:
+        return readU64(bytes, start);
+      case Kind.values: {
+        const body = new BodyReader(bytes, start, end);
+        const values: unknown[] = [];
+        while (!body.isDone) {
+          const size = body.varint() - 1;
+          if (size < 0) {
+            values.push(undefined);
+          } else {
+            const at = body.skip(size);
+            values.push(this.values.read(bytes, at, at + size));
+          }
+        }
+        return values;
+      }
+      case Kind.stats: {
+        const body = new BodyReader(bytes, start, end);
+        const stats: Record<string, number> = {};
+        while (!body.isDone) {
+          const name = body.text();
+          stats[name] = body.f64();
+        }
+        return stats;
+      }
+      default:
+        return undefined;
+    }
+  }
+
+  /** A scan's id is taken until it has been answered and has ended, or its closing was answered. */
+  #settleScan(reader: FrameReader, kind: number): void {
+    const calls = this.#calls;
+    const { id } = reader;
+    const cursor = calls.owner(id) as Cursor;
+    if (kind !== Kind.scan) calls.release(id);
+    else cursor.isAnswered = true;
+    if (kind === Kind.scanClose) {
+      cursor.isOver = true;
+    } else if (reader.status === Status.error) {
+      cursor.isOver = true;
+      this.#cursors.delete(cursor);
+      cursor.fail(reader.error());
+    } else {
+      const isLast = (reader.flags & RUN_LAST) !== 0;
+      if (isLast) {
+        cursor.isOver = true;
+        this.#cursors.delete(cursor);
+      }
+      cursor.push(reader.bytes, reader.start, reader.end, isLast);
+    }
+    if (cursor.isOver && cursor.isAnswered && !cursor.isReleased) {
+      cursor.isReleased = true;
+      calls.release(cursor.id);
+    }
+  }
+
+  /** The engine has ended: every call under way fails, and every later one. */
+  died(error: TempestError): void {
+    if (this.#death !== undefined) return;
+    this.#death = error;
+    this.#refusal ??= error;
+    for (const cursor of this.#cursors) cursor.fail(error);
+    this.#cursors.clear();
+    this.#calls.rejectAll(error);
+    this.#closed ??= this.#link.release();
+  }
+
+  /** Ends the scans, waits for the calls under way, then closes the engine and frees the store. */
+  close(): Promise<void> {
+    return (this.#closed ??= this.#close());
+  }
+
+  async #close(): Promise<void> {
+    const closed = new TempestError('TEMPEST_CLOSED', 'the store is closed');
+    this.#refusal ??= closed;
+    for (const cursor of this.#cursors) {
+      cursor.fail(closed);
+      this.closeScan(cursor);
+    }
+    await this.#calls.idle();
+    try {
+      if (this.#death === undefined) {
+        const id = this.#begin(Op.close, 0, Kind.nothing);
+        await this.commit(id);
+      }
+    } finally {
+      await this.#link.release();
+    }
+  }
+}

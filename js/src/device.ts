@@ -1,0 +1,34 @@
+// The device: one file, as five calls. All that the engine asks of a host's storage.
+
+/**
+ * A file, for the engine. Its calls are made one after the other, and the store is the only one that uses it.
+ *
+ * A call fails by throwing: a `TempestError` with the code `TEMPEST_QUOTA_EXCEEDED` or `TEMPEST_FENCED`, or an error named
+ * `QuotaExceededError`, is passed on as what it says; any other is `TEMPEST_IO_ERROR`. Offsets and sizes are in bytes, and exact to 2⁵³.
+ */
+export interface SyncDevice {
+  readonly async?: false;
+  /** Fills `into` from `offset` on, and returns how many bytes there were: fewer only where the file ends. */
+  read(into: Uint8Array, offset: number): number;
+  /** Writes all of `from` at `offset`; a gap behind the old end reads as zeros. Returns how many were written: fewer means no space is left. */
+  write(from: Uint8Array, offset: number): number;
+  /** Returns when everything written is durable. */
+  sync(): void;
+  /** The size of the file. */
+  size(): number;
+  /** Sets the size of the file; new bytes are zeros. */
+  truncate(size: number): void;
+}
+
+/** A {@link SyncDevice} whose calls take their time. The arrays that it is given are its own until the call has ended. */
+export interface AsyncDevice {
+  readonly async: true;
+  read(into: Uint8Array, offset: number): Promise<number>;
+  write(from: Uint8Array, offset: number): Promise<number>;
+  sync(): Promise<void>;
+  size(): Promise<number>;
+  truncate(size: number): Promise<void>;
+}
+
+/** Where a store's bytes are kept. */
+export type Device = SyncDevice | AsyncDevice;

@@ -1,0 +1,290 @@
+// How keys and values become bytes and come back. The bytes in the store are exactly those of the encoding.
+
+import { TempestError } from './errors.js';
+import type { FrameWriter } from './frames.js';
+import { MAX_KEY_BYTES, MAX_VALUE_BYTES } from './limits.js';
+import { MsgpackDecoder, MsgpackEncoder } from './msgpack.js';
+import { decodeText, encodeText, encodeTextInto, isWellFormed } from './text.js';
+
+/** Bytes as a caller may pass them in. They are copied during the call, so they may change after it. */
+export type BytesInput = Uint8Array | ArrayBuffer | ArrayBufferView;
+
+/**
+ * How keys become bytes.
+ *
+ * - `'utf8'`, the default: keys are strings. They order by their UTF-8 bytes, which is by code point, and not how
+ *   `Array.prototype.sort` orders strings. A string with lone surrogates has no UTF-8 and is a `TypeError`.
+ * - `'view'`: keys are bytes, and come back as `Uint8Array`.
+ */
+export type KeyEncoding = 'utf8' | 'view';
+
+/** The names of the built-in value encodings; see {@link ValueEncoding}. */
+export type ValueEncodingName = 'msgpack' | 'json' | 'utf8' | 'view';
+
+/**
+ * An encoding of one's own.
+ *
+ * Both functions must be synchronous. They are called while the database's own call runs, and what `encode` returns is copied
+ * at once. `decode` may keep the bytes it gets.
+ */
+export interface CustomEncoding<V> {
+  /** For messages. */
+  readonly name?: string;
+  encode(value: V): Uint8Array;
+  decode(bytes: Uint8Array): V;
+}
+
+/**
+ * How values become bytes.
+ *
+ * - `'msgpack'`, the default: MessagePack. Whatever structured cloning takes (shared and circular structure, `Map`, `Set`,
+ *   `Date`, `bigint`, typed arrays, errors, regular expressions, `undefined`) comes back as it was, save that holes of an array
+ *   become `undefined` and instances of classes become plain objects. Functions, symbols, promises and host objects such as `Blob` are
+ *   a `TypeError`; nothing is dropped silently.
+ * - `'json'`: what `JSON.stringify` makes of the value. A value that it makes nothing of is a `TypeError`.
+ * - `'utf8'`: strings. Lone surrogates are a `TypeError`.
+ * - `'view'`: bytes, which come back as `Uint8Array`.
+ * - a {@link CustomEncoding}.
+ */
+export type ValueEncoding<V = unknown> = ValueEncodingName | CustomEncoding<V>;
+
+/** Writes keys into frames and reads them back. */
+export interface KeyCodec {
+  /** Appends the bytes of `key`. Throws a `TypeError` for the wrong type, `TEMPEST_INVALID_KEY` past the limit. */
+  write(writer: FrameWriter, key: unknown): void;
+
+  /** A likely size of the varint before the bytes of `key`, for `FrameWriter.openSized`. */
+  width(key: unknown): number;
+
+  read(bytes: Uint8Array, start: number, end: number): unknown;
+}
+
+/** Writes values into frames and reads them back. */
+export interface ValueCodec {
+  /** Appends the bytes of `value`. */
+  write(writer: FrameWriter, value: unknown): void;
+
+  read(bytes: Uint8Array, start: number, end: number): unknown;
+
+  /** Lets go of the last buffer read. */
+  release?(): void;
+}
+
+/** The codec of a key encoding. Throws a `TypeError` for an unknown name. */
+export function keyCodec(encoding: unknown): KeyCodec {
+  switch (encoding) {
+    case undefined:
+    case 'utf8':
+      return textKeys;
+    case 'view':
+      return byteKeys;
+    case 'tuple':
+      throw new TempestError('TEMPEST_NOT_SUPPORTED', 'keyEncoding "tuple" is not supported yet');
+    default:
+      throw new TypeError(`keyEncoding must be 'utf8' or 'view', not ${describe(encoding)}`);
+  }
+}
+
+/** The codec of a value encoding. Throws a `TypeError` for an unknown name or an object without `encode` and `decode`. */
+export function valueCodec(encoding: unknown): ValueCodec {
+  switch (encoding) {
+    case undefined:
+    case 'msgpack':
+      return new MsgpackValues();
+    case 'json':
+      return jsonValues;
+    case 'utf8':
+      return textValues;
+    case 'view':
+      return byteValues;
+    default:
+      if (isCustomEncoding(encoding)) return new CustomValues(encoding);
+      throw new TypeError(
+        `valueEncoding must be 'msgpack', 'json', 'utf8', 'view', or an object with encode and decode, not ${describe(encoding)}`,
+      );
+  }
+}
+
+/** How an error message names a value of the wrong type: strings in quotes, else the type. */
+export function describe(value: unknown): string {
+  if (typeof value === 'string') return JSON.stringify(value);
+  if (typeof value === 'number' || value === null) return String(value);
+  return Array.isArray(value) ? 'an array' : `of type ${typeof value}`;
+}
+
+function isCustomEncoding(encoding: unknown): encoding is CustomEncoding<unknown> {
+  if (typeof encoding !== 'object' || encoding === null) return false;
+  const { encode, decode } = encoding as Partial<CustomEncoding<unknown>>;
+  return typeof encode === 'function' && typeof decode === 'function';
+}
+
+/**
+ * A view of the caller's bytes, or a `TypeError` where they are none or were transferred away. `what` names them.
+ */
+export function viewOf(bytes: unknown, what: string): Uint8Array {
+  let view: Uint8Array;
+  if (bytes instanceof Uint8Array) view = bytes;
+  else if (ArrayBuffer.isView(bytes)) view = new Uint8Array(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  else if (isArrayBuffer(bytes)) view = new Uint8Array(bytes);
+  else throw new TypeError(`${what} must be a Uint8Array, an ArrayBuffer or a view of one, not ${describe(bytes)}`);
+  // A view of a detached buffer says that it is empty; making a new one is what throws.
+  if (view.length === 0) new Uint8Array(view.buffer);
+  return view;
+}
+
+function isArrayBuffer(value: unknown): value is ArrayBuffer {
+  return Object.prototype.toString.call(value) === '[object ArrayBuffer]';
+}
+
+function keyTooLarge(size: number): TempestError {
+  return new TempestError('TEMPEST_INVALID_KEY', `a key of ${size} bytes is larger than ${MAX_KEY_BYTES}`);
+}
+
+const textKeys: KeyCodec = {
+  write(writer, key) {
+    if (typeof key !== 'string') throw new TypeError(`a key must be a string, not ${describe(key)}`);
+    const count = key.length;
+    if (count > MAX_KEY_BYTES) throw keyTooLarge(count);
+    writer.ensure(count * 3);
+    const { bytes, length: at } = writer;
+    for (let i = 0; i < count; i++) {
+      const unit = key.charCodeAt(i);
+      if (unit >= 0x80) return writeWideKey(writer, key);
+      bytes[at + i] = unit;
+    }
+    writer.length = at + count;
+  },
+  width: (key) => (typeof key === 'string' && key.length >= 0x80 ? 2 : 1),
+  read(bytes, start, end) {
+    try {
+      return decodeText(bytes, start, end);
+    } catch (cause) {
+      throw new TempestError('TEMPEST_INVALID_KEY', "a stored key is not UTF-8; open the store with keyEncoding: 'view'", { cause });
+    }
+  },
+};
+
+function writeWideKey(writer: FrameWriter, key: string): void {
+  if (!isWellFormed(key)) throw new TypeError('a key with lone surrogates has no UTF-8');
+  const size = encodeTextInto(key, writer.bytes, writer.length);
+  if (size > MAX_KEY_BYTES) throw keyTooLarge(size);
+  writer.length += size;
+}
+
+const byteKeys: KeyCodec = {
+  write(writer, key) {
+    const bytes = viewOf(key, 'a key');
+    if (bytes.length > MAX_KEY_BYTES) throw keyTooLarge(bytes.length);
+    writer.raw(bytes);
+  },
+  width: (key) => ((key as Uint8Array | undefined)?.byteLength! >= 0x80 ? 2 : 1),
+  read: (bytes, start, end) => bytes.slice(start, end),
+};
+
+/** Throws where `size` bytes are no value any more. */
+export function checkValueSize(size: number): void {
+  if (size > MAX_VALUE_BYTES) {
+    throw new TempestError('TEMPEST_INVALID_VALUE', `a value of ${size} bytes is larger than ${MAX_VALUE_BYTES}`);
+  }
+}
+
+function undecodable(encoding: string, cause: unknown): TempestError {
+  return new TempestError('TEMPEST_INVALID_VALUE', `a stored value is not of the encoding ${encoding}`, { cause });
+}
+
+class MsgpackValues implements ValueCodec {
+  readonly #encoder = new MsgpackEncoder();
+  readonly #decoder = new MsgpackDecoder();
+
+  write(writer: FrameWriter, value: unknown): void {
+    this.#encoder.write(writer, value);
+  }
+
+  read(bytes: Uint8Array, start: number, end: number): unknown {
+    try {
+      return this.#decoder.read(bytes, start, end);
+    } catch (cause) {
+      throw undecodable('msgpack', cause);
+    }
+  }
+
+  release(): void {
+    this.#decoder.release();
+  }
+}
+
+/** Strings up to this many characters are encoded in place; longer ones in an array of their own, which has the right size. */
+const IN_PLACE_LENGTH = 64 << 10;
+
+function writeText(writer: FrameWriter, text: string): void {
+  if (text.length > MAX_VALUE_BYTES) checkValueSize(text.length);
+  if (text.length > IN_PLACE_LENGTH) return writer.raw(encodeText(text));
+  writer.ensure(text.length * 3);
+  writer.length += encodeTextInto(text, writer.bytes, writer.length);
+}
+
+const jsonValues: ValueCodec = {
+  write(writer, value) {
+    const text = JSON.stringify(value) as string | undefined;
+    if (text === undefined) throw new TypeError(`JSON has nothing for a value ${describe(value)}`);
+    writeText(writer, text);
+  },
+  read(bytes, start, end) {
+    try {
+      return JSON.parse(decodeText(bytes, start, end)) as unknown;
+    } catch (cause) {
+      throw undecodable('json', cause);
+    }
+  },
+};
+
+const textValues: ValueCodec = {
+  write(writer, value) {
+    if (typeof value !== 'string') throw new TypeError(`a value must be a string, not ${describe(value)}`);
+    if (!isWellFormed(value)) throw new TypeError('a value with lone surrogates has no UTF-8');
+    writeText(writer, value);
+  },
+  read(bytes, start, end) {
+    try {
+      return decodeText(bytes, start, end);
+    } catch (cause) {
+      throw undecodable('utf8', cause);
+    }
+  },
+};
+
+const byteValues: ValueCodec = {
+  write(writer, value) {
+    const bytes = viewOf(value, 'a value');
+    checkValueSize(bytes.length);
+    writer.raw(bytes);
+  },
+  read: (bytes, start, end) => bytes.slice(start, end),
+};
+
+class CustomValues implements ValueCodec {
+  readonly #encoding: CustomEncoding<unknown>;
+
+  constructor(encoding: CustomEncoding<unknown>) {
+    this.#encoding = encoding;
+  }
+
+  write(writer: FrameWriter, value: unknown): void {
+    const bytes: unknown = this.#encoding.encode(value);
+    if (!(bytes instanceof Uint8Array)) throw new TypeError(`${this.#name} must encode to a Uint8Array, not ${describe(bytes)}`);
+    checkValueSize(bytes.length);
+    writer.raw(bytes);
+  }
+
+  read(bytes: Uint8Array, start: number, end: number): unknown {
+    try {
+      return this.#encoding.decode(bytes.slice(start, end));
+    } catch (cause) {
+      throw undecodable(this.#name, cause);
+    }
+  }
+
+  get #name(): string {
+    return this.#encoding.name ?? 'custom';
+  }
+}

@@ -1,0 +1,290 @@
+// The engine: the WebAssembly program, its exports and imports. docs/PROTOCOL.md describes both.
+
+import type { AsyncDevice, Device, SyncDevice } from './device.js';
+import { messageOf, TempestError } from './errors.js';
+import { createGo, type GoProgram } from './go.js';
+import { failed } from './load.js';
+import { decodeLossyText, encodeText } from './text.js';
+
+/** What the engine tells its host. */
+export interface EngineEvents {
+  /** A reply frame, in a buffer of its own. Comes when no call into the engine is under way. */
+  reply(frame: Uint8Array<ArrayBuffer>): void;
+
+  /** The program has ended; nothing more will come. */
+  died(error: TempestError): void;
+}
+
+interface Exports {
+  readonly mem: WebAssembly.Memory;
+  alloc(size: number): number;
+  submit(pointer: number, size: number): void;
+  wake(token: number, result: number): void;
+  pump(): void;
+}
+
+/** Results of a device call. */
+const Result = { io: -1, quota: -2, fenced: -3, pending: -1000 } as const;
+
+const TOKENS = 2 ** 31;
+
+const LogLevel = { error: 1, warning: 2 } as const;
+
+/** Runs a function in a macrotask of its own, after what the host has queued. */
+interface Macrotask {
+  post(): void;
+  close(): void;
+}
+
+function macrotask(run: () => void): Macrotask {
+  const { setImmediate } = globalThis as { setImmediate?: (run: () => void) => void };
+  if (setImmediate !== undefined) return { post: () => setImmediate(run), close: () => undefined };
+  // A timer would be held back by 4 ms.
+  const { port1, port2 } = new MessageChannel();
+  port1.onmessage = run;
+  return { post: () => port2.postMessage(null), close: () => port1.close() };
+}
+
+/**
+ * A running engine. Calls go in by `submit`; answers come out of `events.reply`, before `submit` returns where the device is synchronous.
+ */
+export class Engine {
+  readonly #device: Device;
+  readonly #events: EngineEvents;
+  readonly #program: GoProgram;
+  readonly #background = macrotask(() => this.#pump());
+  #exports!: Exports;
+  #memory = new Uint8Array(0);
+  #replies: Uint8Array<ArrayBuffer>[] = [];
+  #isInside = false;
+  #isOver = false;
+  #trap: unknown;
+  #nextToken = 0;
+  #failure: Uint8Array = new Uint8Array(0);
+
+  private constructor(device: Device, events: EngineEvents) {
+    this.#device = device;
+    this.#events = events;
+    this.#program = createGo((run) => this.#enter(run));
+  }
+
+  /** Starts the program. Rejects with `TEMPEST_LOAD_FAILED` where `module` is not the engine; `address` is for the message. */
+  static async start(module: WebAssembly.Module, address: string, device: Device, events: EngineEvents): Promise<Engine> {
+    const engine = new Engine(device, events);
+    try {
+      const instance = await WebAssembly.instantiate(module, {
+        gojs: engine.#program.go.importObject.gojs,
+        tempest: engine.#imports() as unknown as WebAssembly.ModuleImports,
+      });
+      engine.#run(instance);
+    } catch (cause) {
+      engine.stop();
+      throw failed(address, `it is not the engine that this package was built with; ${messageOf(cause)}`, cause);
+    }
+    return engine;
+  }
+
+  #run(instance: WebAssembly.Instance): void {
+    this.#exports = instance.exports as unknown as Exports;
+    for (const name of ['mem', 'alloc', 'submit', 'wake', 'pump']) {
+      if (!(name in instance.exports)) throw new Error(`it has no export named ${name}`);
+    }
+    this.#isInside = true;
+    // Runs main until it waits. The promise is that of the program's end, which is looked for after each call.
+    this.#program.go.run(instance).catch((error: unknown) => {
+      this.#trap ??= error;
+      if (!this.#isOver) this.#leave();
+    });
+    this.#leave();
+    if (this.#isOver) throw new Error(this.#program.output());
+  }
+
+  /** Takes a request frame; its bytes are the caller's again when the call returns. Frames given to a dead engine are dropped. */
+  submit(frame: Uint8Array): void {
+    if (this.#isOver) return;
+    this.#mayEnter();
+    try {
+      const pointer = this.#exports.alloc(frame.length) >>> 0;
+      this.#bytes().set(frame, pointer);
+      this.#exports.submit(pointer, frame.length);
+    } catch (error) {
+      this.#trap ??= error;
+    }
+    this.#leave();
+  }
+
+  #wake(token: number, result: number): void {
+    this.#enter(() => this.#exports.wake(token, result));
+  }
+
+  #pump(): void {
+    this.#enter(() => this.#exports.pump());
+  }
+
+  #enter(run: () => void): void {
+    if (this.#isOver) return;
+    this.#mayEnter();
+    try {
+      run();
+    } catch (error) {
+      this.#trap ??= error;
+    }
+    this.#leave();
+  }
+
+  #mayEnter(): void {
+    if (this.#isInside) throw new Error('the engine was called from inside one of its own calls');
+    this.#isInside = true;
+  }
+
+  /** After every call: looks whether the program still runs, then passes on what it answered. */
+  #leave(): void {
+    this.#isInside = false;
+    const isDead = this.#trap !== undefined || this.#program.go.exited === true;
+    if (isDead) this.stop();
+    // A reply may lead to the next call, and so to here: what is left then is passed on there.
+    while (this.#replies.length > 0) this.#events.reply(this.#replies.shift()!);
+    if (isDead) this.#events.died(this.#deathOf());
+  }
+
+  #deathOf(): TempestError {
+    const output = this.#program.output();
+    const text = output === '' ? messageOf(this.#trap ?? 'the program ended') : output;
+    return new TempestError('TEMPEST_WORKER_DIED', `the engine died: ${text}`, { cause: this.#trap });
+  }
+
+  /** Takes no more calls. */
+  stop(): void {
+    this.#isOver = true;
+    this.#background.close();
+  }
+
+  /** The memory as it is now: it may have grown, and left older views empty. */
+  #bytes(): Uint8Array {
+    const { buffer } = this.#exports.mem;
+    if (this.#memory.buffer !== buffer) this.#memory = new Uint8Array(buffer);
+    return this.#memory;
+  }
+
+  #imports() {
+    return {
+      reply: (pointer: number, size: number): void => {
+        const start = pointer >>> 0;
+        this.#replies.push(this.#bytes().slice(start, start + size) as Uint8Array<ArrayBuffer>);
+      },
+      schedule: (): void => this.#background.post(),
+      log: (level: number, pointer: number, size: number): void => {
+        const text = decodeLossyText(this.#bytes().slice(pointer >>> 0, (pointer >>> 0) + size));
+        if (level === LogLevel.error) console.error(`tempestkv: ${text}`);
+        else if (level === LogLevel.warning) console.warn(`tempestkv: ${text}`);
+        else console.debug(`tempestkv: ${text}`);
+      },
+      now: (): number => Date.now(),
+      failure: (pointer: number, size: number): number => {
+        const text = this.#failure.subarray(0, size);
+        this.#bytes().set(text, pointer >>> 0);
+        return text.length;
+      },
+      ...(this.#device.async === true ? this.#asyncCalls(this.#device) : this.#syncCalls(this.#device)),
+    };
+  }
+
+  #syncCalls(device: SyncDevice) {
+    return {
+      read: (pointer: number, size: number, offset: number): number => {
+        try {
+          return device.read(this.#bytes().subarray(pointer >>> 0, (pointer >>> 0) + size), offset);
+        } catch (error) {
+          return this.#failed(error);
+        }
+      },
+      write: (pointer: number, size: number, offset: number): number => {
+        try {
+          return this.#written(device.write(this.#bytes().subarray(pointer >>> 0, (pointer >>> 0) + size), offset), size);
+        } catch (error) {
+          return this.#failed(error);
+        }
+      },
+      sync: (): number => {
+        try {
+          device.sync();
+          return 0;
+        } catch (error) {
+          return this.#failed(error);
+        }
+      },
+      size: (): number => {
+        try {
+          return device.size();
+        } catch (error) {
+          return this.#failed(error);
+        }
+      },
+      truncate: (size: number): number => {
+        try {
+          device.truncate(size);
+          return 0;
+        } catch (error) {
+          return this.#failed(error);
+        }
+      },
+    };
+  }
+
+  /** The memory may move while a call is under way, so the device is given arrays of its own. */
+  #asyncCalls(device: AsyncDevice) {
+    return {
+      read: (pointer: number, size: number, offset: number): number => {
+        const into = new Uint8Array(size);
+        return this.#pending(async () => {
+          const count = await device.read(into, offset);
+          if (!this.#isOver) this.#bytes().set(into.subarray(0, count), pointer >>> 0);
+          return count;
+        });
+      },
+      write: (pointer: number, size: number, offset: number): number => {
+        const from = this.#bytes().slice(pointer >>> 0, (pointer >>> 0) + size);
+        return this.#pending(async () => this.#written(await device.write(from, offset), size));
+      },
+      sync: (): number =>
+        this.#pending(async () => {
+          await device.sync();
+          return 0;
+        }),
+      size: (): number => this.#pending(() => device.size()),
+      truncate: (size: number): number =>
+        this.#pending(async () => {
+          await device.truncate(size);
+          return 0;
+        }),
+    };
+  }
+
+  #pending(call: () => Promise<number>): number {
+    const token = this.#nextToken;
+    this.#nextToken = (token + 1) % TOKENS;
+    // A call that fails at once fails like one that fails later.
+    const result = new Promise<number>((resolve) => resolve(call()));
+    result.then(
+      (value) => this.#wake(token, value),
+      (error: unknown) => this.#wake(token, this.#failed(error)),
+    );
+    return Result.pending - token;
+  }
+
+  /** A write that was cut short means that no space is left, whether the host says so or not (Firefox does not). */
+  #written(count: number, size: number): number {
+    if (count === size) return count;
+    this.#failure = encodeText(`wrote ${count} of ${size} bytes`);
+    return Result.quota;
+  }
+
+  #failed(error: unknown): number {
+    this.#failure = encodeText(messageOf(error));
+    if (error instanceof TempestError) {
+      if (error.code === 'TEMPEST_QUOTA_EXCEEDED') return Result.quota;
+      if (error.code === 'TEMPEST_FENCED') return Result.fenced;
+    }
+    return (error as Error | undefined)?.name === 'QuotaExceededError' ? Result.quota : Result.io;
+  }
+}

@@ -1,0 +1,81 @@
+/**
+ * What went wrong, for programs. Codes are stable; messages are free text.
+ *
+ * | code | the caller should |
+ * |---|---|
+ * | `TEMPEST_CLOSED` | open again |
+ * | `TEMPEST_LOCKED` | wait for, or find, the other writer |
+ * | `TEMPEST_FENCED` | find the newer writer, or open again |
+ * | `TEMPEST_READONLY` | close, open again, retry: an earlier write failed and the log's tail is unknown |
+ * | `TEMPEST_BUSY` | slow down and retry |
+ * | `TEMPEST_QUOTA_EXCEEDED` | free space |
+ * | `TEMPEST_IO_ERROR` | retry once, then open again |
+ * | `TEMPEST_CORRUPTION` | stop and restore |
+ * | `TEMPEST_INVALID_KEY` | fix the key: too large, reserved, or stored in another encoding |
+ * | `TEMPEST_INVALID_VALUE` | fix the value: too large, or stored in another encoding |
+ * | `TEMPEST_INVALID_ARGUMENT` | fix the call |
+ * | `TEMPEST_NOT_SUPPORTED` | choose another storage; read `db.supports` first |
+ * | `TEMPEST_WORKER_DIED` | open again: the engine ended, and whatever was acknowledged is in the store |
+ * | `TEMPEST_LOAD_FAILED` | serve the files the message names |
+ */
+export type TempestErrorCode =
+  | 'TEMPEST_CLOSED'
+  | 'TEMPEST_LOCKED'
+  | 'TEMPEST_FENCED'
+  | 'TEMPEST_READONLY'
+  | 'TEMPEST_BUSY'
+  | 'TEMPEST_QUOTA_EXCEEDED'
+  | 'TEMPEST_IO_ERROR'
+  | 'TEMPEST_CORRUPTION'
+  | 'TEMPEST_INVALID_KEY'
+  | 'TEMPEST_INVALID_VALUE'
+  | 'TEMPEST_INVALID_ARGUMENT'
+  | 'TEMPEST_NOT_SUPPORTED'
+  | 'TEMPEST_WORKER_DIED'
+  | 'TEMPEST_LOAD_FAILED';
+
+/**
+ * Every failure of the store. Test `code`, never `message`; `cause` is the error underneath where there is one.
+ *
+ * Misuse is not a `TempestError`: an argument of the wrong type is a `TypeError`, a number out of range a `RangeError`,
+ * and an aborted call rejects with its signal's `reason`.
+ */
+export class TempestError extends Error {
+  override readonly name = 'TempestError';
+
+  /** What went wrong; see {@link TempestErrorCode}. */
+  readonly code: TempestErrorCode;
+
+  constructor(code: TempestErrorCode, message: string, options?: ErrorOptions) {
+    super(message, options);
+    this.code = code;
+  }
+}
+
+/** An error in a form that `postMessage` carries between contexts on every host. */
+export interface PlainError {
+  code: TempestErrorCode;
+  message: string;
+  cause?: string;
+}
+
+/** Turns any thrown value into a `TempestError`; one that is none already gets `code`. */
+export function asTempestError(error: unknown, code: TempestErrorCode): TempestError {
+  if (error instanceof TempestError) return error;
+  return new TempestError(code, messageOf(error), { cause: error });
+}
+
+/** The text of any thrown value. */
+export function messageOf(error: unknown): string {
+  return error instanceof Error ? `${error.name}: ${error.message}` : String(error);
+}
+
+export function toPlainError(error: TempestError): PlainError {
+  const plain: PlainError = { code: error.code, message: error.message };
+  if (error.cause !== undefined) plain.cause = messageOf(error.cause);
+  return plain;
+}
+
+export function fromPlainError(plain: PlainError): TempestError {
+  return new TempestError(plain.code, plain.message, plain.cause === undefined ? undefined : { cause: new Error(plain.cause) });
+}

@@ -1,0 +1,127 @@
+// A host: an engine on its device, with the lock that makes it the only one.
+
+import type { Recovery } from './database.js';
+import type { Device } from './device.js';
+import { TempestError } from './errors.js';
+import { Engine, type EngineEvents } from './engine.js';
+import { BodyReader, FrameReader, FrameWriter, Op, Status } from './frames.js';
+import { loadModule } from './load.js';
+import { lockDevice, lockStore, type Unlock } from './lock.js';
+import { OpfsDevice } from './opfs.js';
+
+/** What a host needs to know; it can be sent to a worker where it has no device. */
+export interface HostSpec {
+  name: string;
+  wasmUrl: string;
+  lockWaitMillis: number;
+  memtableBytes?: number;
+  /** A device to use in the place of the store's file in the origin private file system. */
+  device?: Device;
+}
+
+/** Tag of an option in the body of `open`. */
+const TAG_MEMTABLE_BYTES = 1;
+
+export class Host {
+  #recovery: Recovery | undefined;
+  readonly #events: EngineEvents;
+  #engine: Engine | undefined;
+  #file: OpfsDevice | undefined;
+  #unlock: Unlock | undefined;
+  #opening: { resolve: (recovery: Recovery) => void; reject: (error: unknown) => void } | undefined;
+
+  private constructor(events: EngineEvents) {
+    this.#events = events;
+  }
+
+  /**
+   * Takes the lock, opens the device and starts the engine on it. Where that fails everything is let go again.
+   *
+   * Rejects with `TEMPEST_LOCKED`, `TEMPEST_NOT_SUPPORTED`, `TEMPEST_LOAD_FAILED`, or what the engine says of the store.
+   */
+  static async start(spec: HostSpec, events: EngineEvents): Promise<Host> {
+    const host = new Host(events);
+    try {
+      await host.#start(spec);
+    } catch (error) {
+      host.release();
+      throw error;
+    }
+    return host;
+  }
+
+  async #start(spec: HostSpec): Promise<void> {
+    const { name, wasmUrl, lockWaitMillis } = spec;
+    const loading = loadModule(wasmUrl);
+    // Looked at below; until then its failure is not an unhandled one.
+    loading.catch(() => undefined);
+    const deadline = performance.now() + lockWaitMillis;
+    let { device } = spec;
+    if (device !== undefined) {
+      this.#unlock = await lockDevice(device, name, lockWaitMillis);
+    } else {
+      this.#unlock = await lockStore(name, lockWaitMillis);
+      device = this.#file = await OpfsDevice.open(name, Math.max(0, deadline - performance.now()));
+    }
+    this.#engine = await Engine.start(await loading, wasmUrl, device, {
+      reply: (frame) => (this.#opening === undefined ? this.#events.reply(frame) : this.#opened(frame)),
+      died: (error) => this.#died(error),
+    });
+    this.#recovery = await this.#open(spec.memtableBytes);
+  }
+
+  /** Asks the engine to open the store: the first of all requests. */
+  #open(memtableBytes: number | undefined): Promise<Recovery> {
+    const writer = new FrameWriter();
+    const mark = writer.begin(0, Op.open, 0);
+    if (memtableBytes !== undefined) {
+      writer.varint(TAG_MEMTABLE_BYTES);
+      writer.varint(memtableBytes);
+    }
+    writer.end(mark);
+    return new Promise((resolve, reject) => {
+      this.#opening = { resolve, reject };
+      this.#engine!.submit(writer.finish());
+    });
+  }
+
+  #opened(frame: Uint8Array): void {
+    const { resolve, reject } = this.#opening!;
+    this.#opening = undefined;
+    try {
+      const reader = new FrameReader(frame);
+      reader.next();
+      if (reader.status === Status.error) throw reader.error();
+      const body = new BodyReader(frame, reader.start, reader.end);
+      resolve({ sequence: body.u64(), droppedBytes: body.u64(), report: body.text() });
+    } catch (error) {
+      reject(error);
+    }
+  }
+
+  #died(error: TempestError): void {
+    this.release();
+    if (this.#opening !== undefined) this.#opening.reject(error);
+    else this.#events.died(error);
+  }
+
+  /** What opening the store found. */
+  get recovery(): Recovery {
+    return this.#recovery!;
+  }
+
+  /** Gives the engine a request frame; its bytes are the caller's again when the call returns. */
+  submit(frame: Uint8Array): void {
+    this.#engine?.submit(frame);
+  }
+
+  /** Stops the engine, closes the file and gives the lock back. A second time does nothing. */
+  release(): void {
+    this.#engine?.stop();
+    this.#engine = undefined;
+    this.#file?.close();
+    this.#file = undefined;
+    this.#unlock?.();
+    this.#unlock = undefined;
+  }
+}

@@ -1,0 +1,107 @@
+// The two ways to an engine: in this thread, and in a worker of our own.
+
+import type { Link } from './client.js';
+import type { Recovery } from './database.js';
+import { fromPlainError, TempestError } from './errors.js';
+import type { EngineEvents } from './engine.js';
+import { FrameWriter } from './frames.js';
+import { Host, type HostSpec } from './host.js';
+import type { FromWorker, ToWorker } from './messages.js';
+
+/** A link whose store is open. */
+export interface OpenLink extends Link {
+  readonly recovery: Recovery;
+}
+
+/** An engine in this thread: a frame is answered before `send` returns, where the device is synchronous. */
+export async function openLocal(spec: HostSpec, events: EngineEvents): Promise<OpenLink> {
+  const host = await Host.start(spec, events);
+  return {
+    recovery: host.recovery,
+    send: (writer: FrameWriter) => host.submit(writer.finish()),
+    release: () => {
+      host.release();
+      return Promise.resolve();
+    },
+  };
+}
+
+/**
+ * An engine in a worker, which ends with the store.
+ *
+ * @param start - Makes the worker.
+ * @param address - Names the worker's program, for messages.
+ * @param signal - Where it aborts before the store is open, the worker is ended.
+ */
+export function openRemote(
+  spec: HostSpec,
+  events: EngineEvents,
+  start: () => Worker,
+  address: string,
+  signal: AbortSignal | undefined,
+): Promise<OpenLink> {
+  return new Promise((resolve, reject) => {
+    const worker = start();
+    let isOpen = false;
+    let isOver = false;
+    let released: (() => void) | undefined;
+
+    /** Ends the worker, and with it whatever lock and file it holds. */
+    const end = () => {
+      isOver = true;
+      worker.terminate();
+      signal?.removeEventListener('abort', aborted);
+      released?.();
+    };
+    const aborted = () => {
+      end();
+      reject(signal!.reason);
+    };
+    const died = (error: TempestError) => {
+      if (isOver) return;
+      end();
+      if (isOpen) events.died(error);
+      else reject(error);
+    };
+    const link = (recovery: Recovery): OpenLink => ({
+      recovery,
+      send(writer) {
+        const buffer = writer.take();
+        worker.postMessage(buffer, [buffer]);
+      },
+      release() {
+        if (isOver) return Promise.resolve();
+        return new Promise((resolve) => {
+          released = resolve;
+          worker.postMessage({ type: 'release' } satisfies ToWorker);
+        });
+      },
+    });
+
+    signal?.addEventListener('abort', aborted, { once: true });
+    worker.onmessage = ({ data }: MessageEvent<FromWorker | ArrayBuffer>) => {
+      if (data instanceof ArrayBuffer) return events.reply(new Uint8Array(data));
+      switch (data.type) {
+        case 'opened':
+          isOpen = true;
+          signal?.removeEventListener('abort', aborted);
+          return resolve(link(data.recovery));
+        case 'failed':
+        case 'died':
+          return died(fromPlainError(data.error));
+        case 'released':
+          return end();
+      }
+    };
+    worker.onmessageerror = () => died(new TempestError('TEMPEST_WORKER_DIED', "a message of the store's worker could not be read"));
+    worker.onerror = (event) => {
+      // Handled here, by way of the calls under way.
+      event.preventDefault();
+      const what = (event as Partial<ErrorEvent>).message ?? '';
+      if (isOpen) died(new TempestError('TEMPEST_WORKER_DIED', `the store's worker failed: ${what}`));
+      else died(new TempestError('TEMPEST_LOAD_FAILED', `cannot start the worker from ${address}: ${what === '' ? 'it did not load' : what}`));
+    };
+    const { device: _, ...message } = spec;
+    worker.postMessage({ type: 'open', ...message } satisfies ToWorker);
+  });
+}

@@ -1,0 +1,248 @@
+// Opening and deleting stores.
+
+import { Client } from './client.js';
+import { type CallOptions, Database, type Durability, durabilityOf, signalOf, type Storage } from './database.js';
+import type { Device } from './device.js';
+import { type CustomEncoding, describe, type KeyEncoding, keyCodec, type ValueEncoding, valueCodec } from './encodings.js';
+import type { EngineEvents } from './engine.js';
+import type { HostSpec } from './host.js';
+import { DEFAULT_LOCK_WAIT_MILLIS, MAX_NAME_LENGTH } from './limits.js';
+import { openLocal, openRemote, type OpenLink } from './links.js';
+import { lockDevice, lockStore } from './lock.js';
+import { MemoryDevice } from './memory.js';
+import { checkOpfs, OpfsDevice } from './opfs.js';
+import { isWellFormed } from './text.js';
+
+/** How `open` opens a store. An option of another name is a `TypeError`. */
+export interface OpenOptions extends CallOptions {
+  /**
+   * Where the store is kept.
+   *
+   * - `'opfs'`, the default: in the origin private file system. In a page the engine runs in a worker of its own, in a dedicated worker right there. Elsewhere
+   *   `open` rejects with `TEMPEST_NOT_SUPPORTED`: durability is never given up silently.
+   * - `'memory'`: in memory, until the store is closed; in any context. Every `open` makes an empty store of its own.
+   */
+  storage?: 'opfs' | 'memory' | undefined;
+
+  /** A device to keep the store on, instead of `storage`. The engine runs in this thread. */
+  device?: Device | undefined;
+
+  /** How keys become bytes: `'utf8'` by default. Always the same for one store. */
+  keyEncoding?: KeyEncoding | undefined;
+
+  /** How values become bytes: `'msgpack'` by default. Always the same for one store. */
+  valueEncoding?: ValueEncoding<any> | undefined;
+
+  /** When writes are acknowledged that do not say: `'relaxed'` by default. */
+  durability?: Durability | undefined;
+
+  /** How long, in milliseconds, to wait for another holder of the store: 5,000 by default. Then `open` rejects with `TEMPEST_LOCKED`. */
+  lockWaitMillis?: number | undefined;
+
+  /** The size in bytes that a memtable grows to: 4 MiB by default, at least 64 KiB, at most 256 MiB. Larger ones take more memory, and hold more of what was written last. */
+  memtableBytes?: number | undefined;
+
+  /** Where the engine is, if not beside this module as `tempestkv.wasm`. */
+  wasmUrl?: string | URL | undefined;
+
+  /** Where the worker's program is, if not beside this module as `worker.js`. */
+  workerUrl?: string | URL | undefined;
+}
+
+/** The keys that options ask for. */
+export type KeyOf<O extends OpenOptions> = O['keyEncoding'] extends 'view' ? Uint8Array : string;
+
+/** The values that options ask for. */
+export type ValueOf<O extends OpenOptions> = O['valueEncoding'] extends CustomEncoding<infer V>
+  ? V
+  : O['valueEncoding'] extends 'view'
+    ? Uint8Array
+    : O['valueEncoding'] extends 'utf8'
+      ? string
+      : unknown;
+
+const OPTION_NAMES = new Set([
+  'signal',
+  'storage',
+  'device',
+  'keyEncoding',
+  'valueEncoding',
+  'durability',
+  'lockWaitMillis',
+  'memtableBytes',
+  'wasmUrl',
+  'workerUrl',
+]);
+
+const MIN_MEMTABLE_BYTES = 64 << 10;
+const MAX_MEMTABLE_BYTES = 256 << 20;
+
+/**
+ * Opens a store, and makes it where there is none.
+ *
+ * One context at a time has a store open. Rejects with `TEMPEST_LOCKED` where another has it longer than `lockWaitMillis`, with
+ * `TEMPEST_NOT_SUPPORTED` where the context has no such storage, with `TEMPEST_LOAD_FAILED` where the engine or the worker cannot be had, with
+ * `TEMPEST_CORRUPTION` where the store is damaged (nothing is deleted), and with a `TypeError` or `RangeError` where name or options make no sense.
+ *
+ * @param name - The store's name: 1 to 100 characters, any but lone surrogates.
+ *
+ * @example
+ * ```ts
+ * const db = await open('notes');
+ * await db.put('user:1', { name: 'Ada' });
+ * for await (const [key, value] of db.scan({ prefix: 'user:' })) console.log(key, value);
+ * ```
+ */
+export function open<const O extends OpenOptions = OpenOptions>(name: string, options?: O): Promise<Database<KeyOf<O>, ValueOf<O>>>;
+/** Opens a store, with the types of its keys and values spelled out: `open<string, Note>('notes')`. */
+export function open<K extends string | Uint8Array, V>(name: string, options?: OpenOptions): Promise<Database<K, V>>;
+export async function open(name: string, options: OpenOptions = {}): Promise<Database<string, unknown>> {
+  checkName(name);
+  checkOptions(options);
+  const { storage = 'opfs', device: given } = options;
+  const signal = signalOf(options);
+  const keys = keyCodec(options.keyEncoding);
+  const values = valueCodec(options.valueEncoding);
+  const durability = durabilityOf(options.durability, 'relaxed');
+  const device = given ?? (storage === 'memory' ? new MemoryDevice() : undefined);
+  const spec: HostSpec = {
+    name,
+    wasmUrl: addressOf(options.wasmUrl, new URL('./tempestkv.wasm', import.meta.url)),
+    lockWaitMillis: lockWaitOf(options.lockWaitMillis),
+  };
+  if (device !== undefined) spec.device = device;
+  if (options.memtableBytes !== undefined) spec.memtableBytes = memtableBytesOf(options.memtableBytes);
+
+  // The client comes once the link is there, and hears of nothing before.
+  let client: Client | undefined;
+  const events: EngineEvents = {
+    reply: (frame) => client?.receive(frame),
+    died: (error) => client?.died(error),
+  };
+  const link = await connect(spec, events, options.workerUrl, signal);
+  client = new Client(link, keys, values);
+  const isKept = device === undefined || !(device instanceof MemoryDevice);
+  return new Database(client, {
+    name,
+    storage: given !== undefined ? 'device' : (storage satisfies Storage),
+    supports: { persistent: isKept, strict: isKept },
+    recovery: link.recovery,
+    durability,
+    remove: () => remove(name, device, spec.lockWaitMillis),
+  });
+}
+
+/** Starts an engine where it belongs: a device in memory and a dedicated worker's files here, a page's files in a worker. */
+async function connect(
+  spec: HostSpec,
+  events: EngineEvents,
+  workerUrl: string | URL | undefined,
+  signal: AbortSignal | undefined,
+): Promise<OpenLink> {
+  if (spec.device === undefined) checkOpfs();
+  if (spec.device === undefined && typeof document !== 'undefined' && typeof Worker === 'function') {
+    // Written out in full, so that bundlers find the worker.
+    const start = () =>
+      workerUrl === undefined
+        ? new Worker(new URL('./worker.js', import.meta.url), { type: 'module' })
+        : new Worker(workerUrl, { type: 'module' });
+    return openRemote(spec, events, start, addressOf(workerUrl, new URL('./worker.js', import.meta.url)), signal);
+  }
+  const opening = openLocal(spec, events);
+  if (signal === undefined) return opening;
+  return abortable(opening, signal);
+}
+
+/** Waits for a link until `signal` aborts; a link that comes after that is let go. */
+function abortable(opening: Promise<OpenLink>, signal: AbortSignal): Promise<OpenLink> {
+  return new Promise((resolve, reject) => {
+    const aborted = () => {
+      reject(signal.reason);
+      opening.then(
+        (link) => link.release(),
+        () => undefined,
+      );
+    };
+    signal.addEventListener('abort', aborted, { once: true });
+    opening.then(resolve, reject).finally(() => signal.removeEventListener('abort', aborted));
+  });
+}
+
+/** How `destroy` deletes a store. */
+export interface DestroyOptions {
+  /** Where the store is kept: `'opfs'`, the default. A store in memory ends when it is closed. */
+  storage?: 'opfs' | 'memory' | undefined;
+
+  /** How long, in milliseconds, to wait for whoever has it open: 5,000 by default. */
+  lockWaitMillis?: number | undefined;
+}
+
+/**
+ * Deletes a store, which nobody may have open. One that is not there is no error.
+ *
+ * Rejects with `TEMPEST_LOCKED` where somebody has it open longer than `lockWaitMillis`.
+ */
+export async function destroy(name: string, options: DestroyOptions = {}): Promise<void> {
+  checkName(name);
+  checkOptions(options);
+  if (options.storage === 'memory') return;
+  await remove(name, undefined, lockWaitOf(options.lockWaitMillis));
+}
+
+async function remove(name: string, device: Device | undefined, waitMillis: number): Promise<void> {
+  const deadline = performance.now() + waitMillis;
+  const unlock = await (device === undefined ? lockStore(name, waitMillis) : lockDevice(device, name, waitMillis));
+  try {
+    if (device === undefined) await OpfsDevice.remove(name, Math.max(0, deadline - performance.now()));
+    else await device.truncate(0);
+  } finally {
+    unlock();
+  }
+}
+
+function checkName(name: unknown): asserts name is string {
+  if (typeof name !== 'string') throw new TypeError(`a store's name must be a string, not ${describe(name)}`);
+  if (name === '' || name.length > MAX_NAME_LENGTH) throw new RangeError(`a store's name must have 1 to ${MAX_NAME_LENGTH} characters`);
+  if (!isWellFormed(name)) throw new TypeError("a store's name may have no lone surrogates");
+}
+
+function checkOptions(options: OpenOptions | DestroyOptions): void {
+  if (typeof options !== 'object' || options === null) throw new TypeError(`options must be an object, not ${describe(options)}`);
+  for (const name in options) {
+    if (!OPTION_NAMES.has(name)) throw new TypeError(`there is no option ${JSON.stringify(name)}`);
+  }
+  const { storage, device } = options as OpenOptions;
+  if (storage !== undefined && storage !== 'opfs' && storage !== 'memory') {
+    throw new TypeError(`storage must be 'opfs' or 'memory', not ${describe(storage)}`);
+  }
+  if (device !== undefined) {
+    if (storage !== undefined) throw new TypeError('a store has a storage or a device, not both');
+    if (typeof (device as Device | null)?.read !== 'function') throw new TypeError('device must have the calls of a Device');
+  }
+}
+
+function lockWaitOf(millis: unknown): number {
+  if (millis === undefined) return DEFAULT_LOCK_WAIT_MILLIS;
+  if (typeof millis !== 'number') throw new TypeError(`lockWaitMillis must be a number, not ${describe(millis)}`);
+  if (!(millis >= 0 && millis <= 0x7fff_ffff)) throw new RangeError(`lockWaitMillis must be from 0 to ${0x7fff_ffff}, not ${millis}`);
+  return millis;
+}
+
+function memtableBytesOf(size: unknown): number {
+  if (typeof size !== 'number') throw new TypeError(`memtableBytes must be a number, not ${describe(size)}`);
+  if (!Number.isInteger(size) || size < MIN_MEMTABLE_BYTES || size > MAX_MEMTABLE_BYTES) {
+    throw new RangeError(`memtableBytes must be an integer from ${MIN_MEMTABLE_BYTES} to ${MAX_MEMTABLE_BYTES}, not ${size}`);
+  }
+  return size;
+}
+
+/** The absolute address of a file: as the caller gave it, relative to the page, or beside this module. */
+function addressOf(given: string | URL | undefined, beside: URL): string {
+  if (given === undefined) return beside.href;
+  if (typeof given !== 'string' && !(given instanceof URL)) throw new TypeError(`an address must be a string or a URL, not ${describe(given)}`);
+  try {
+    return new URL(given, (globalThis.location as Location | undefined)?.href ?? import.meta.url).href;
+  } catch (cause) {
+    throw new TypeError(`${JSON.stringify(given)} is no address`, { cause });
+  }
+}

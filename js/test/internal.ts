@@ -1,0 +1,14 @@
+// The insides that the unit tests look at, as one bundle.
+
+export * from '../src/calls.js';
+export * from '../src/client.js';
+export * from '../src/database.js';
+export * from '../src/encodings.js';
+export * from '../src/engine.js';
+export { TempestError } from '../src/errors.js';
+export * as frames from '../src/frames.js';
+export * as limits from '../src/limits.js';
+export * from '../src/memory.js';
+export { MsgpackDecoder, MsgpackEncoder } from '../src/msgpack.js';
+export { fileNameOf } from '../src/opfs.js';
+export * from '../src/range.js';
