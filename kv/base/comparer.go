@@ -24,10 +24,10 @@ type Comparer struct {
 	// together: no key of another prefix orders between two of them.
 	Split func(key []byte) int
 
-	// Abbreviate returns eight bytes that order like the key, as far as they
-	// go: Abbreviate(a) < Abbreviate(b) implies Compare(a, b) < 0. It lets a
-	// memtable compare most keys without touching their bytes.
-	Abbreviate func(key []byte) uint64
+	// Abbreviate returns sixteen bytes that order like the key, as far as they
+	// go: Abbreviate(a) before Abbreviate(b) implies Compare(a, b) < 0. It
+	// lets a memtable compare most keys without touching their bytes.
+	Abbreviate func(key []byte) Abbreviation
 
 	// HasSuffix says whether Split ever leaves a suffix. Where it is false a
 	// logical key has exactly one user key, and lookups are exact.
@@ -99,17 +99,33 @@ func FixedSuffix(n int) *Comparer {
 			return bytes.Compare(b[j:], a[i:])
 		},
 		Split:      split,
-		Abbreviate: func(key []byte) uint64 { return abbreviate(key[:split(key)]) },
+		Abbreviate: func(key []byte) Abbreviation { return abbreviate(key[:split(key)]) },
 		HasSuffix:  true,
 	}
 }
 
-// abbreviate returns the first eight bytes of key as a big-endian word, zeros
-// behind a shorter key.
-func abbreviate(key []byte) uint64 {
-	if len(key) >= 8 {
-		return binary.BigEndian.Uint64(key)
+// Abbreviation is the first sixteen bytes of a key as two big-endian words,
+// zeros behind a shorter key. Sixteen, since keys like "user:0001" agree in
+// their first eight.
+type Abbreviation struct{ Hi, Lo uint64 }
+
+// Less reports whether a sorts before b.
+func (a Abbreviation) Less(b Abbreviation) bool {
+	return a.Hi < b.Hi || a.Hi == b.Hi && a.Lo < b.Lo
+}
+
+func abbreviate(key []byte) Abbreviation {
+	if len(key) >= 16 {
+		return Abbreviation{binary.BigEndian.Uint64(key), binary.BigEndian.Uint64(key[8:])}
 	}
+	if len(key) >= 8 {
+		return Abbreviation{binary.BigEndian.Uint64(key), abbreviateWord(key[8:])}
+	}
+	return Abbreviation{Hi: abbreviateWord(key)}
+}
+
+// abbreviateWord is abbreviate for less than eight bytes.
+func abbreviateWord(key []byte) uint64 {
 	var v uint64
 	for _, b := range key {
 		v = v<<8 | uint64(b)

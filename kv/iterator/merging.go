@@ -21,7 +21,7 @@ func NewMerging(cmp *base.Comparer, iters ...Internal) Internal {
 type source struct {
 	it   Internal
 	rank int
-	abbr uint64
+	abbr base.Abbreviation
 	key  base.InternalKey
 }
 
@@ -39,7 +39,7 @@ type merging struct {
 // before reports whether a is walked before b.
 func (m *merging) before(a, b *source) bool {
 	if a.abbr != b.abbr {
-		return (a.abbr < b.abbr) != m.reverse
+		return a.abbr.Less(b.abbr) != m.reverse
 	}
 	c := m.cmp.CompareInternal(a.key, b.key)
 	if c == 0 {

@@ -16,21 +16,26 @@ const (
 	// refUnit is the alignment of entries, which lets 16 bits address a chunk.
 	refUnit = chunkBytes >> 16
 
-	// headerBytes is the size of the value length before a key.
-	headerBytes = 4
+	// headerBytes is the size of what stands before a key: trailer, ref of the
+	// next older version, length of the key and of the value.
+	headerBytes = 8 + 4 + 4 + 4
 )
 
-// Refs of keys that are being sought and are in no chunk. Their chunk index,
-// the largest, is never given to a chunk.
+// Refs that are no place in a chunk. Their chunk index, the largest, is never
+// given to one.
 const (
-	refProbeOwner = 0xffff_0000 + iota // by the owner of the table
-	refProbeView                       // by an iterator, which holds probeMu
-	maxChunks     = 0xffff
+	maxChunks = 0xffff
+
+	// refProbe is a key that an iterator seeks.
+	refProbe = 0xffff_0000
+
+	// noRef ends a chain of versions.
+	noRef = 0xffff_ffff
 )
 
 // item is an entry of the tree. It has no pointers.
 type item struct {
-	abbr    uint64
+	abbr    base.Abbreviation
 	trailer base.Trailer
 	ref     uint32
 	keyLen  uint32
@@ -47,11 +52,10 @@ type arena struct {
 	open   uint32 // index of the chunk being filled
 	fill   uint32 // bytes used in it; chunkBytes before there is one
 
-	// The tree takes items only, so a key being sought lies here and an item
-	// with a probe's ref stands for it.
-	probeOwner []byte
-	probeMu    sync.Mutex
-	probeView  []byte
+	// The tree takes items only, so a key that an iterator seeks lies here,
+	// guarded by probeMu, and an item with refProbe stands for it.
+	probeMu sync.Mutex
+	probe   []byte
 }
 
 func newArena(cmp *base.Comparer) *arena {
@@ -62,7 +66,7 @@ func newArena(cmp *base.Comparer) *arena {
 
 // add copies an entry into the arena and returns its ref and the bytes it
 // takes there.
-func (a *arena) add(key, value []byte) (ref uint32, size int) {
+func (a *arena) add(trailer base.Trailer, key, value []byte) (ref uint32, size int) {
 	size = (headerBytes + len(key) + len(value) + refUnit - 1) &^ (refUnit - 1)
 	var dst []byte
 	switch {
@@ -76,7 +80,10 @@ func (a *arena) add(key, value []byte) (ref uint32, size int) {
 		ref, dst = a.open<<16|a.fill/refUnit, (*a.chunks.Load())[a.open][a.fill:]
 		a.fill += uint32(size)
 	}
-	binary.LittleEndian.PutUint32(dst, uint32(len(value)))
+	binary.LittleEndian.PutUint64(dst, uint64(trailer))
+	binary.LittleEndian.PutUint32(dst[8:], noRef)
+	binary.LittleEndian.PutUint32(dst[12:], uint32(len(key)))
+	binary.LittleEndian.PutUint32(dst[16:], uint32(len(value)))
 	n := headerBytes + copy(dst[headerBytes:], key)
 	copy(dst[n:], value)
 	return ref, size
@@ -94,49 +101,66 @@ func (a *arena) grow(size int) uint32 {
 	return uint32(index)
 }
 
+// entryAt returns the bytes from an entry's header on.
+func entryAt(chunks [][]byte, ref uint32) []byte {
+	return chunks[ref>>16][ref&0xffff*refUnit:]
+}
+
 // keyOf returns the user key of an item that is in chunks.
 func keyOf(chunks [][]byte, it item) []byte {
-	at := it.ref & 0xffff * refUnit
-	start, end := at+headerBytes, at+headerBytes+it.keyLen
-	return chunks[it.ref>>16][start:end:end]
+	end := headerBytes + it.keyLen
+	return entryAt(chunks, it.ref)[headerBytes:end:end]
 }
 
 // valueOf returns the value of an item that is in chunks.
-func valueOf(chunks [][]byte, it item) []byte {
-	entry := chunks[it.ref>>16][it.ref&0xffff*refUnit:]
-	start := headerBytes + it.keyLen
-	end := start + binary.LittleEndian.Uint32(entry)
-	return entry[start:end:end]
+func valueOf(chunks [][]byte, it item) []byte { return entryValue(entryAt(chunks, it.ref)) }
+
+func entryTrailer(e []byte) base.Trailer { return base.Trailer(binary.LittleEndian.Uint64(e)) }
+
+func entryOlder(e []byte) uint32 { return binary.LittleEndian.Uint32(e[8:]) }
+
+func setEntryOlder(e []byte, ref uint32) { binary.LittleEndian.PutUint32(e[8:], ref) }
+
+func entryKey(e []byte) []byte {
+	end := headerBytes + binary.LittleEndian.Uint32(e[12:])
+	return e[headerBytes:end:end]
+}
+
+func entryValue(e []byte) []byte {
+	start := headerBytes + binary.LittleEndian.Uint32(e[12:])
+	end := start + binary.LittleEndian.Uint32(e[16:])
+	return e[start:end:end]
 }
 
 // key returns the user key of an item or a probe.
-func (a *arena) key(it item) []byte {
-	switch it.ref {
-	case refProbeOwner:
-		return a.probeOwner
-	case refProbeView:
-		return a.probeView
+func (a *arena) key(chunks [][]byte, it item) []byte {
+	if it.ref == refProbe {
+		return a.probe
 	}
-	return keyOf(*a.chunks.Load(), it)
+	return keyOf(chunks, it)
 }
 
 // compareKeys orders the user keys of two items.
 func (a *arena) compareKeys(x, y item) int {
 	if x.abbr != y.abbr {
-		if x.abbr < y.abbr {
+		if x.abbr.Less(y.abbr) {
 			return -1
 		}
 		return 1
 	}
-	return a.cmp.Compare(a.key(x), a.key(y))
+	chunks := *a.chunks.Load()
+	return a.cmp.Compare(a.key(chunks, x), a.key(chunks, y))
 }
 
 // less is the order of the tree, that of internal keys.
 func (a *arena) less(x, y item) bool {
-	if x.abbr != y.abbr {
-		return x.abbr < y.abbr
+	if x.abbr.Hi != y.abbr.Hi {
+		return x.abbr.Hi < y.abbr.Hi
 	}
-	if c := a.cmp.Compare(a.key(x), a.key(y)); c != 0 {
+	if x.abbr.Lo != y.abbr.Lo {
+		return x.abbr.Lo < y.abbr.Lo
+	}
+	if c := a.compareKeys(x, y); c != 0 {
 		return c < 0
 	}
 	return x.trailer > y.trailer

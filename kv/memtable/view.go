@@ -144,9 +144,9 @@ func (it *iter) seek(key []byte, reverse bool) bool {
 		return it.end()
 	}
 	// The probe sorts before every version of key, and equals none.
-	probe := item{abbr: v.arena.cmp.Abbreviate(key), trailer: ^base.Trailer(0), ref: refProbeView}
+	probe := item{abbr: v.arena.cmp.Abbreviate(key), trailer: ^base.Trailer(0), ref: refProbe}
 	v.arena.probeMu.Lock()
-	v.arena.probeView = key
+	v.arena.probe = key
 	switch belowAll, aboveAll := v.arena.less(probe, v.min), v.arena.less(v.max, probe); {
 	case reverse && aboveAll:
 		v.tree.Descend(it.take)
@@ -157,7 +157,7 @@ func (it *iter) seek(key []byte, reverse bool) bool {
 	case !reverse && !aboveAll:
 		v.tree.AscendGreaterOrEqual(probe, it.take)
 	}
-	v.arena.probeView = nil
+	v.arena.probe = nil
 	v.arena.probeMu.Unlock()
 	return it.end()
 }
