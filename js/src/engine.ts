@@ -179,7 +179,6 @@ export class Engine {
         else if (level === LogLevel.warning) console.warn(`tempestkv: ${text}`);
         else console.debug(`tempestkv: ${text}`);
       },
-      now: (): number => Date.now(),
       failure: (pointer: number, size: number): number => {
         const text = this.#failure.subarray(0, size);
         this.#bytes().set(text, pointer >>> 0);

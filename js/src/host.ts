@@ -2,7 +2,7 @@
 
 import type { Recovery } from './database.js';
 import type { Device } from './device.js';
-import { TempestError } from './errors.js';
+import { asTempestError, type TempestError } from './errors.js';
 import { Engine, type EngineEvents } from './engine.js';
 import { BodyReader, FrameReader, FrameWriter, Op, Status } from './frames.js';
 import { loadModule } from './load.js';
@@ -45,7 +45,7 @@ export class Host {
       await host.#start(spec);
     } catch (error) {
       host.release();
-      throw error;
+      throw asTempestError(error, 'TEMPEST_IO_ERROR');
     }
     return host;
   }

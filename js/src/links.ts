@@ -2,7 +2,7 @@
 
 import type { Link } from './client.js';
 import type { Recovery } from './database.js';
-import { fromPlainError, TempestError } from './errors.js';
+import { fromPlainError, messageOf, TempestError } from './errors.js';
 import type { EngineEvents } from './engine.js';
 import { FrameWriter } from './frames.js';
 import { Host, type HostSpec } from './host.js';
@@ -41,7 +41,14 @@ export function openRemote(
   signal: AbortSignal | undefined,
 ): Promise<OpenLink> {
   return new Promise((resolve, reject) => {
-    const worker = start();
+    let worker: Worker;
+    try {
+      worker = start();
+    } catch (cause) {
+      // A Content-Security-Policy, or a page of another origin.
+      reject(notStarted(address, messageOf(cause), cause));
+      return;
+    }
     let isOpen = false;
     let isOver = false;
     let released: (() => void) | undefined;
@@ -99,9 +106,13 @@ export function openRemote(
       event.preventDefault();
       const what = (event as Partial<ErrorEvent>).message ?? '';
       if (isOpen) died(new TempestError('TEMPEST_WORKER_DIED', `the store's worker failed: ${what}`));
-      else died(new TempestError('TEMPEST_LOAD_FAILED', `cannot start the worker from ${address}: ${what === '' ? 'it did not load' : what}`));
+      else died(notStarted(address, what === '' ? 'it did not load' : what));
     };
     const { device: _, ...message } = spec;
     worker.postMessage({ type: 'open', ...message } satisfies ToWorker);
   });
+}
+
+function notStarted(address: string, why: string, cause?: unknown): TempestError {
+  return new TempestError('TEMPEST_LOAD_FAILED', `cannot start the worker from ${address}: ${why}`, { cause });
 }

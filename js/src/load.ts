@@ -58,15 +58,18 @@ function describeResponse(response: Response): string {
   return ` ${response.status} ${response.statusText}, content-type ${response.headers.get('content-type') ?? 'none'}`;
 }
 
-/** The file of a `file:` address, in hosts that have files. */
+/** What is used of Node, and of those that do as it does. */
+interface Process {
+  getBuiltinModule?(name: 'node:fs/promises'): { readFile(path: URL): Promise<Uint8Array<ArrayBuffer>> };
+}
+
+/** The file of a `file:` address. Its module is asked for at run time, so that no bundler for the web looks for it. */
 async function readFile(address: string): Promise<Uint8Array<ArrayBuffer>> {
+  const { process } = globalThis as { process?: Process };
+  const files = process?.getBuiltinModule?.('node:fs/promises');
+  if (files === undefined) throw failed(address, 'this context reads no files');
   try {
-    // Put together here, so that no bundler for the web looks for it.
-    const specifier = ['node', 'fs/promises'].join(':');
-    const fs = (await import(/* webpackIgnore: true */ /* @vite-ignore */ specifier)) as {
-      readFile(path: URL): Promise<Uint8Array<ArrayBuffer>>;
-    };
-    return await fs.readFile(new URL(address));
+    return await files.readFile(new URL(address));
   } catch (cause) {
     throw failed(address, messageOf(cause), cause);
   }

@@ -99,7 +99,7 @@ export class OpfsDevice implements SyncDevice {
         if (file.createSyncAccessHandle === undefined) throw unavailable('only a dedicated worker can open its files');
         return new OpfsDevice(await file.createSyncAccessHandle());
       } catch (error) {
-        if (!isTaken(error)) throw asTempestError(error, 'TEMPEST_IO_ERROR');
+        if (!isTaken(error)) throw asTempestError(error, isQuota(error) ? 'TEMPEST_QUOTA_EXCEEDED' : 'TEMPEST_IO_ERROR');
         if (performance.now() >= deadline) throw locked(name, waitMillis);
         await new Promise((resolve) => setTimeout(resolve, RETRY_MILLIS));
       }
@@ -155,6 +155,10 @@ export class OpfsDevice implements SyncDevice {
   close(): void {
     this.#handle.close();
   }
+}
+
+function isQuota(error: unknown): boolean {
+  return (error as Error).name === 'QuotaExceededError';
 }
 
 function isTaken(error: unknown): boolean {
