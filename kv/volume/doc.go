@@ -63,5 +63,7 @@
 // was touched, and its page is not reused while the other superblock stands:
 // if it was ever acknowledged, it is there. Found whole, it is the state.
 // Found damaged, Open fails with base.ErrCorruption. Not found, the bad
-// superblock was the older one, and nothing is lost.
+// superblock was the older one, and nothing is lost. So one fault never loses
+// what was acknowledged; a damaged superblock together with its catalog, so
+// damaged that it is none any more, goes unseen.
 package volume

@@ -1,6 +1,7 @@
 package volume
 
 import (
+	"bytes"
 	"io"
 	"slices"
 
@@ -26,6 +27,10 @@ type file struct {
 	handles  int
 	appender *handle
 }
+
+// clearBytes is the unit in which the end of a log is searched for what is not
+// zero.
+const clearBytes = 4 << 10
 
 // handle is an open file.
 type handle struct {
@@ -135,31 +140,35 @@ func (f *file) makeRoom(n int) error {
 
 // cutLog drops what stands behind size by zeroing it: the space stays.
 func (f *file) cutLog(size int64) error {
-	v := f.v
 	buf := make([]byte, min(f.space()-size, int64(len(zeros))))
 	for off := size; off < f.space(); {
 		p := buf[:min(int64(len(buf)), f.space()-off)]
 		if err := f.readAt(p, off); err != nil {
 			return err
 		}
-		from := slices.IndexFunc(p, func(b byte) bool { return b != 0 })
-		if from >= 0 {
-			to := len(p)
-			for p[to-1] == 0 {
-				to--
+		for from := 0; from < len(p); {
+			to := from
+			for to < len(p) && !isZero(p[to:min(to+clearBytes, len(p))]) {
+				to = min(to+clearBytes, len(p))
 			}
-			if err := f.writeAt(zeros[:to-from], off+int64(from)); err != nil {
-				return hostError("clear the end of "+f.fd.String(), err)
+			if to > from {
+				if err := f.writeAt(zeros[:to-from], off+int64(from)); err != nil {
+					return hostError("clear the end of "+f.fd.String(), err)
+				}
 			}
+			from = to + clearBytes
 		}
 		off += int64(len(p))
 	}
-	if err := v.sync(); err != nil {
+	if err := f.v.sync(); err != nil {
 		return err
 	}
 	f.size = size
 	return nil
 }
+
+// isZero reports whether p, at most clearBytes, is all zeros.
+func isZero(p []byte) bool { return bytes.Equal(p, zeros[:len(p)]) }
 
 // cut drops what stands behind size from a table or manifest.
 func (f *file) cut(size int64) error {

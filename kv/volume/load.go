@@ -32,7 +32,7 @@ func (v *Volume) load() error {
 		if errors.Is(errs[page], base.ErrNotSupported) {
 			return errs[page]
 		}
-		blank[page] = allZero(p[:n])
+		blank[page] = isZero(p[:n])
 	}
 	newest := 0
 	switch {
@@ -52,7 +52,13 @@ func (v *Volume) load() error {
 		return err
 	}
 	if fresh := sb[newest].gen == firstGeneration && blank[other]; errs[other] != nil && !fresh {
-		if st, err = v.findNext(st, errs[other]); err != nil {
+		next, found, err := v.findNext(&st, errs[other])
+		if err != nil {
+			return err
+		}
+		if found {
+			st = next
+		} else if err := v.replaceOlder(sb[newest]); err != nil {
 			return err
 		}
 	}
@@ -64,15 +70,6 @@ func (v *Volume) load() error {
 		}
 	}
 	return nil
-}
-
-func allZero(p []byte) bool {
-	for _, b := range p {
-		if b != 0 {
-			return false
-		}
-	}
-	return true
 }
 
 // format writes the first superblock of a new volume. The device must be
@@ -118,8 +115,7 @@ func (v *Volume) readState(sb superblock) (state, error) {
 	if err != nil {
 		return state{}, err
 	}
-	sum := sb.catalogChecksum
-	if st.gen != sb.gen || st.epoch != sb.epoch || checksum(v.buf[:len(v.buf)-4]) != sum {
+	if checksum(v.buf[:len(v.buf)-4]) != sb.catalogChecksum {
 		return state{}, base.Corruption("volume", int64(sb.catalogPage)*PageSize, "not the catalog the superblock names")
 	}
 	return st, nil
@@ -161,47 +157,62 @@ func (v *Volume) readCatalog(page, size uint32) (state, error) {
 
 // findNext looks in the pages that st leaves free for the catalog of the
 // generation behind it, whose superblock may be the damaged one; see "A
-// damaged superblock" in the package comment. It returns the state to go on
-// from: that of the catalog it finds, else st.
+// damaged superblock" in the package comment. found is false where there is
+// none.
 //
 // An attempt to commit that a power loss cut short leaves a catalog of the
-// same generation. The next Open writes another with a higher epoch, so the
-// highest epoch counts; two of one epoch were both written by Open, which
-// changes no file, and are the same.
-func (v *Volume) findNext(st state, damage error) (state, error) {
-	var next state
-	var epoch uint64 // the highest found
-	var whole bool   // next has that epoch
+// same generation, and the next Open writes another one with a higher epoch.
+// So of those that are whole the highest epoch counts; two of one epoch were
+// both written by Open, which changes no file, and say the same. A damaged one
+// beside a whole one is what a power loss during that Open left.
+func (v *Volume) findNext(st *state, damage error) (next state, found bool, err error) {
+	var damaged error
 	header := make([]byte, catalogHeaderSize)
 	for page := st.space.nextFree(0); page < v.filePages(); page = st.space.nextFree(page + 1) {
 		n, err := v.dev.ReadAt(header, int64(page)*PageSize)
 		if err != nil {
-			return state{}, hostError("look for a catalog", err)
+			return state{}, false, hostError("look for a catalog", err)
 		}
 		h, ok := decodeCatalogHeader(header[:n])
-		if !ok || h.gen != st.gen+1 || h.epoch < epoch {
+		if !ok || h.gen != st.gen+1 || h.epoch < next.epoch {
 			continue
 		}
-		found, err := v.readCatalog(page, h.size)
+		candidate, err := v.readCatalog(page, h.size)
 		switch {
 		case errors.Is(err, base.ErrCorruption):
-			if h.epoch > epoch {
-				epoch, whole = h.epoch, false
-			}
+			damaged = err
 		case err != nil:
-			return state{}, err
+			return state{}, false, err
 		default:
-			next, epoch, whole = found, h.epoch, true
+			next = candidate
 		}
 	}
 	switch {
-	case whole:
-		v.keepBoth(&next, &st)
-		return next, nil
-	case epoch > 0:
-		return state{}, errors.Join(damage, base.Corruption("volume", 0, "the catalog of the damaged superblock is damaged too"))
+	case next.gen != 0:
+		v.keepBoth(&next, st)
+		return next, true, nil
+	case damaged != nil:
+		return state{}, false, errors.Join(damage, damaged)
 	}
-	return st, nil
+	return state{}, false, nil
+}
+
+// replaceOlder writes a superblock over the damaged one, which is known to be
+// older than newest: that of the generation before, with the same catalog.
+// Without it a power loss during the coming commit could leave a torn catalog
+// beside a damaged superblock, which is what the loss of the newest state
+// looks like.
+func (v *Volume) replaceOlder(newest superblock) error {
+	older := newest
+	older.gen--
+	p := older.encode()
+	if newest.gen == firstGeneration {
+		clear(p[:]) // as it was
+	}
+	if err := v.write(p[:], older.offset()); err != nil {
+		return hostError("write the superblock", err)
+	}
+	return v.sync()
 }
 
 // keepBoth takes, in next's space, what older uses besides: its superblock

@@ -226,17 +226,9 @@ func (v *Volume) commit() error {
 		}
 	}
 	next.catalogPage = e.page
-	if err := v.write(v.buf, int64(e.page)*PageSize); err != nil {
-		return v.fail("write the catalog", err)
-	}
-	if err := v.sync(); err != nil {
-		return err
-	}
-	sb := next.encode()
-	if err := v.write(sb[:], next.offset()); err != nil {
-		return v.fail("write the superblock", err)
-	}
-	if err := v.sync(); err != nil {
+	if err := v.enforce(&next); err != nil {
+		// Either catalog may be the one that is found at the next Open.
+		v.given = append(v.given, givenUp{e, next.gen})
 		return err
 	}
 	v.release()
@@ -248,6 +240,21 @@ func (v *Volume) commit() error {
 		f.committed = f.size
 	}
 	return nil
+}
+
+// enforce puts the catalog in v.buf in force: catalog, sync, superblock, sync.
+func (v *Volume) enforce(next *superblock) error {
+	if err := v.write(v.buf, int64(next.catalogPage)*PageSize); err != nil {
+		return v.fail("write the catalog", err)
+	}
+	if err := v.sync(); err != nil {
+		return err
+	}
+	sb := next.encode()
+	if err := v.write(sb[:], next.offset()); err != nil {
+		return v.fail("write the superblock", err)
+	}
+	return v.sync()
 }
 
 // encodeCatalog appends the catalog of the files to p.
