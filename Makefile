@@ -36,8 +36,10 @@ wasm: build/tempestkv.wasm ## the engine alone, as build/tempestkv.wasm
 .PHONY: site
 site: site/dist/index.html ## the demo site, in site/dist
 
+# The volume is called once a group or less: not inlining in it saves 6 kB of
+# gzip and no time.
 build/tempestkv.wasm: $(GO_SOURCES) wasm/pack.mjs
-	GOOS=js GOARCH=wasm go build -trimpath -ldflags='-s -w' -o build/engine.wasm ./wasm
+	GOOS=js GOARCH=wasm go build -trimpath -ldflags='-s -w' -gcflags='tempestkv/kv/volume=-l' -o build/engine.wasm ./wasm
 	node wasm/pack.mjs build/engine.wasm $@
 
 js/node_modules/.package-lock.json: js/package.json js/package-lock.json
