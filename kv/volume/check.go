@@ -125,8 +125,8 @@ func (v *Volume) checkDevice() error {
 // have grown since.
 func (v *Volume) checkEntry(e entry) error {
 	bad := func(what string) error { return base.Corruption("catalog", 0, e.fd.String()+" "+what) }
-	f := v.files[e.fd]
-	if f == nil {
+	f, err := v.lookup(e.fd)
+	if err != nil {
 		return bad("is not in memory")
 	}
 	if e.fd.Type == vfs.TypeLog {

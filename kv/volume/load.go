@@ -4,7 +4,6 @@ import (
 	"errors"
 
 	"tempestkv/kv/base"
-	"tempestkv/kv/vfs"
 )
 
 // state is what a superblock and its catalog say.
@@ -42,16 +41,21 @@ func (v *Volume) load() error {
 		newest = 1
 	}
 	other := 1 - newest
-	// What an earlier program wrote may be seen and yet not be durable; from
-	// here on we build on it.
-	if err := v.sync(); err != nil {
-		return err
-	}
 	st, err := v.readState(sb[newest])
 	if err != nil {
 		return err
 	}
-	if fresh := sb[newest].gen == firstGeneration && blank[other]; errs[other] != nil && !fresh {
+	switch fresh := sb[newest].gen == firstGeneration && blank[other]; {
+	case errs[other] == nil:
+		// The newest superblock may be one that a program wrote and did not
+		// live to sync, so the older one still counts.
+		older, err := v.readState(sb[other])
+		if err == nil {
+			v.keepBoth(&st, &older)
+		} else if !errors.Is(err, base.ErrCorruption) {
+			return err
+		}
+	case !fresh:
 		next, found, err := v.findNext(&st, errs[other])
 		if err != nil {
 			return err
@@ -63,9 +67,9 @@ func (v *Volume) load() error {
 		}
 	}
 	v.gen, v.epoch, v.catalog, v.space = sb[newest].gen, st.epoch, st.catalog, st.space
-	v.files = make(map[vfs.FileDesc]*file, len(st.entries))
-	for _, e := range st.entries {
-		v.files[e.fd] = &file{
+	v.files = make([]*file, len(st.entries))
+	for i, e := range st.entries {
+		v.files[i] = &file{
 			v: v, fd: e.fd, extents: e.extents, pages: pagesFor(e.size), size: e.size, committed: e.size,
 		}
 	}
@@ -98,7 +102,6 @@ func (v *Volume) format(damage error) error {
 		return err
 	}
 	v.gen = first.gen
-	v.files = make(map[vfs.FileDesc]*file)
 	v.space.take(extent{0, superblockPages})
 	return nil
 }
@@ -203,6 +206,9 @@ func (v *Volume) findNext(st *state, damage error) (next state, found bool, err 
 // beside a damaged superblock, which is what the loss of the newest state
 // looks like.
 func (v *Volume) replaceOlder(newest superblock) error {
+	if err := v.sync(); err != nil {
+		return err // newest must be durable first
+	}
 	older := newest
 	older.gen--
 	p := older.encode()
@@ -215,8 +221,8 @@ func (v *Volume) replaceOlder(newest superblock) error {
 	return v.sync()
 }
 
-// keepBoth takes, in next's space, what older uses besides: its superblock
-// stands until the commit after the coming one.
+// keepBoth takes, in next's space, what older uses besides, until a commit
+// after generation next.gen.
 func (v *Volume) keepBoth(next, older *state) {
 	used := []extent{older.catalog}
 	for _, e := range older.entries {

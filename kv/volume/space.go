@@ -5,6 +5,10 @@ import "math/bits"
 // maxPages bounds a volume: 16 TiB.
 const maxPages = 1 << 28
 
+// goodRun is how many neighbouring pages, half a MiB, are worth a device call
+// of their own.
+const goodRun = 8
+
 // pagesFor returns how many pages size bytes take.
 func pagesFor(size int64) uint32 { return uint32((size + PageSize - 1) / PageSize) }
 
@@ -100,11 +104,22 @@ func (s *space) takeRun(n, fileEnd uint32) (e extent, ok bool) {
 	return e, true
 }
 
+// freeBelow returns how many pages below fileEnd are free.
+func (s *space) freeBelow(fileEnd uint32) uint32 {
+	free := fileEnd
+	for page := s.nextTaken(0); page < fileEnd; {
+		stop := min(s.nextFree(page), fileEnd)
+		free -= stop - page
+		page = s.nextTaken(stop)
+	}
+	return free
+}
+
 // takePages takes n pages and appends them to extents, merged with the last of
 // them where they touch. It prefers to go on where extents end, then a run of
-// n, then the holes below fileEnd in order, and last new pages behind the last
-// taken one. ok is false, and nothing is taken, where the volume would exceed
-// maxPages.
+// n, then runs of at least goodRun; the rest comes from behind the last taken
+// page, or from smaller holes where more than a quarter of the file is free.
+// ok is false, and nothing is taken, where the volume would exceed maxPages.
 func (s *space) takePages(extents []extent, n, fileEnd uint32) (result []extent, ok bool) {
 	if n > maxPages-max(s.end(), fileEnd) {
 		return extents, false
@@ -116,20 +131,21 @@ func (s *space) takePages(extents []extent, n, fileEnd uint32) (result []extent,
 			return appendExtent(extents, e), true
 		}
 	}
-	for page := s.nextFree(0); page < fileEnd; {
-		stop := min(s.nextTaken(page), fileEnd)
-		if stop-page >= n {
-			e := extent{page, n}
-			s.take(e)
-			return appendExtent(extents, e), true
-		}
-		page = s.nextFree(stop)
+	least := []uint32{n, goodRun, 1}
+	if s.freeBelow(fileEnd) <= fileEnd/4 {
+		least = least[:2]
 	}
-	for page := s.nextFree(0); page < fileEnd && n > 0; page = s.nextFree(page) {
-		e := extent{page, min(n, min(s.nextTaken(page), fileEnd)-page)}
-		s.take(e)
-		extents = appendExtent(extents, e)
-		n -= e.count
+	for _, least := range least {
+		for page := s.nextFree(0); page < fileEnd && n > 0; {
+			stop := min(s.nextTaken(page), fileEnd)
+			if stop-page >= least {
+				e := extent{page, min(n, stop-page)}
+				s.take(e)
+				extents = appendExtent(extents, e)
+				n -= e.count
+			}
+			page = s.nextFree(stop)
+		}
 	}
 	if n > 0 {
 		e := extent{s.end(), n}

@@ -53,7 +53,7 @@ type Volume struct {
 	closed   bool
 	failed   error // why the volume is read-only
 
-	files map[vfs.FileDesc]*file
+	files []*file            // in order of name
 	held  map[*file]struct{} // removed, but open
 	space space
 	size  int64 // of the device; it may be larger after a failed call
@@ -260,8 +260,8 @@ func (v *Volume) enforce(next *superblock) error {
 // encodeCatalog appends the catalog of the files to p.
 func (v *Volume) encodeCatalog(p []byte, gen uint64) ([]byte, uint32) {
 	p = beginCatalog(p, gen, v.epoch, len(v.files))
-	for _, fd := range v.list() {
-		p = appendEntry(p, v.files[fd].entry())
+	for _, f := range v.files {
+		p = appendEntry(p, f.entry())
 	}
 	return endCatalog(p)
 }
@@ -305,14 +305,18 @@ func (v *Volume) trim() {
 	v.size = size
 }
 
-// list returns the files in order.
-func (v *Volume) list() []vfs.FileDesc {
-	fds := make([]vfs.FileDesc, 0, len(v.files))
-	for fd := range v.files {
-		fds = append(fds, fd)
+// find returns where fd is in v.files, or belongs.
+func (v *Volume) find(fd vfs.FileDesc) (index int, found bool) {
+	return slices.BinarySearchFunc(v.files, fd, func(f *file, fd vfs.FileDesc) int { return f.fd.Compare(fd) })
+}
+
+// lookup returns the file named fd.
+func (v *Volume) lookup(fd vfs.FileDesc) (*file, error) {
+	i, found := v.find(fd)
+	if !found {
+		return nil, base.Wrap(vfs.ErrNotExist, fd.String(), nil)
 	}
-	slices.SortFunc(fds, vfs.FileDesc.Compare)
-	return fds
+	return v.files[i], nil
 }
 
 // Epoch returns the writer epoch, which each Open raises.
@@ -333,11 +337,12 @@ func (v *Volume) Create(fd vfs.FileDesc, reserveBytes int64) (vfs.File, error) {
 	if !fd.Valid() {
 		return nil, base.Wrap(base.ErrInvalidArgument, "create "+fd.String(), nil)
 	}
-	if v.files[fd] != nil {
+	i, found := v.find(fd)
+	if found {
 		return nil, base.Wrap(vfs.ErrExist, fd.String(), nil)
 	}
 	f := &file{v: v, fd: fd, reserve: pagesFor(min(max(reserveBytes, 1), maxReserve))}
-	v.files[fd] = f
+	v.files = slices.Insert(v.files, i, f)
 	var err error
 	if fd.Type == vfs.TypeLog {
 		err = f.growLog(f.reserve)
@@ -345,7 +350,7 @@ func (v *Volume) Create(fd vfs.FileDesc, reserveBytes int64) (vfs.File, error) {
 		err = v.commit()
 	}
 	if err != nil {
-		delete(v.files, fd)
+		v.files = slices.Delete(v.files, i, i+1)
 		return nil, err
 	}
 	v.trim()
@@ -359,9 +364,9 @@ func (v *Volume) Open(fd vfs.FileDesc) (vfs.File, error) {
 	if v.closed {
 		return nil, base.ErrClosed
 	}
-	f := v.files[fd]
-	if f == nil {
-		return nil, base.Wrap(vfs.ErrNotExist, fd.String(), nil)
+	f, err := v.lookup(fd)
+	if err != nil {
+		return nil, err
 	}
 	return f.open(false), nil
 }
@@ -373,9 +378,9 @@ func (v *Volume) Reopen(fd vfs.FileDesc, size int64) (vfs.File, error) {
 	if err := v.writable(); err != nil {
 		return nil, err
 	}
-	f := v.files[fd]
-	if f == nil {
-		return nil, base.Wrap(vfs.ErrNotExist, fd.String(), nil)
+	f, err := v.lookup(fd)
+	if err != nil {
+		return nil, err
 	}
 	if size < 0 || size > f.size {
 		return nil, base.Wrap(base.ErrInvalidArgument, "reopen "+fd.String()+" beyond its end", nil)
@@ -399,13 +404,14 @@ func (v *Volume) Remove(fd vfs.FileDesc) error {
 	if err := v.writable(); err != nil {
 		return err
 	}
-	f := v.files[fd]
-	if f == nil {
+	i, found := v.find(fd)
+	if !found {
 		return base.Wrap(vfs.ErrNotExist, fd.String(), nil)
 	}
-	delete(v.files, fd)
+	f := v.files[i]
+	v.files = slices.Delete(v.files, i, i+1)
 	if err := v.commit(); err != nil {
-		v.files[fd] = f
+		v.files = slices.Insert(v.files, i, f)
 		return err
 	}
 	f.removed = v.gen
@@ -425,7 +431,11 @@ func (v *Volume) List() ([]vfs.FileDesc, error) {
 	if v.closed {
 		return nil, base.ErrClosed
 	}
-	return v.list(), nil
+	fds := make([]vfs.FileDesc, len(v.files))
+	for i, f := range v.files {
+		fds[i] = f.fd
+	}
+	return fds, nil
 }
 
 // Close implements vfs.FS. It makes no device call: what was not synced is as
