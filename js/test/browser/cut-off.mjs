@@ -2,7 +2,7 @@
 
 import { inTime } from './harness.mjs';
 
-/** Has `session`'s page tell `ledger` what was acknowledged, by a call that takes no answer and arrives in order. */
+/** Has `page`, whatever it loads, tell `ledger` what was acknowledged: by calls that wait for no answer and arrive in order. */
 export async function listen(page, ledger) {
   const session = await page.context().newCDPSession(page);
   let reached = { count: Infinity, resolve: () => undefined };
@@ -26,21 +26,22 @@ export async function listen(page, ledger) {
   };
 }
 
-/** Opens the store in the page and checks it against the ledger. */
+/** Opens the store in the page and checks it against the ledger. Returns how many logs the store has. */
 export async function reopen(page, ledger, name, options) {
-  const { sequence, entries } = await inTime(
+  const { sequence, entries, logs } = await inTime(
     'the store opens and is read',
     page.evaluate(
       async ([name, options]) => {
         const { open } = await import('/dist/index.js');
         const { contents } = await import('/pages/stream.js');
         globalThis.db = await open(name, options);
-        return { sequence: db.recovery.sequence, entries: await contents(db) };
+        return { sequence: db.recovery.sequence, entries: await contents(db), logs: (await db.stats()).logs };
       },
       [name, options],
     ),
   );
   ledger.check(sequence, entries);
+  return logs;
 }
 
 /** Starts the stream of writes in the page. It ends with the page. */

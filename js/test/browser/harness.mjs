@@ -77,6 +77,9 @@ function kill(id) {
   }
 }
 
+// A test that is told to end takes its browser with it.
+for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) process.once(signal, () => process.exit(1));
+
 /** A running Chromium. It leads a process group of its own. */
 class Browser {
   #process;

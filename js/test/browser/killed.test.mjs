@@ -1,5 +1,6 @@
 // The browser is killed in the middle of a stream of writes, again and again on the same profile.
 
+import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { listen, reopen, startStream } from './cut-off.mjs';
 import { Setting } from './harness.mjs';
@@ -29,7 +30,8 @@ for (const durability of ['relaxed', 'strict']) {
       }
       t.diagnostic(`killed after ${moments.join(', ')} acknowledged writes`);
       const page = await setting.page();
-      await reopen(page, ledger, 'killed', { durability });
+      const logs = await reopen(page, ledger, 'killed', { durability });
+      assert.ok(logs > 3, `the logs rotated: there are ${logs}`);
       await page.evaluate(() => db.close());
       await reopen(page, ledger, 'killed', { durability });
     } finally {

@@ -10,23 +10,26 @@ const CONTEXTS = {
   'a dedicated worker': workerOf,
 };
 
-for (const [name, contextOf] of Object.entries(CONTEXTS)) {
+let setting;
+before(async () => {
+  setting = await Setting.begin();
+});
+after(() => setting?.end());
+
+for (const [contextName, contextOf] of Object.entries(CONTEXTS)) {
   for (const storage of ['opfs', 'memory']) {
-    describe(`${name}, ${storage}`, () => {
-      let setting;
+    describe(`${contextName}, ${storage}`, () => {
       let page;
       let context;
 
       before(async () => {
-        setting ??= await Setting.begin();
         page = await setting.page();
         context = await contextOf(page);
       });
 
       after(async () => {
-        const failures = page?.failures;
-        await setting?.end();
-        assert.deepEqual(failures, []);
+        assert.deepEqual(page.failures, []);
+        await page.close();
       });
 
       for (const { name } of tests) {

@@ -1,0 +1,306 @@
+// What goes wrong in a browser: each a clear error, and nothing lost.
+
+import assert from 'node:assert/strict';
+import { after, before, describe, test } from 'node:test';
+import { inTime, Setting, workerOf } from './harness.mjs';
+
+let setting;
+before(async () => {
+  setting = await Setting.begin();
+});
+after(() => setting?.end());
+
+describe('a damaged log', () => {
+  for (const [place, memtableBytes, record] of [
+    ['the last log', undefined, 1500],
+    ['an earlier log', 64 << 10, 200],
+  ]) {
+    test(`in the middle of ${place}: TEMPEST_CORRUPTION, and nothing is deleted`, async () => {
+      const page = await setting.page();
+      const found = await inTime(
+        'the damaged store is refused',
+        page.evaluate(
+          async ([name, memtableBytes, record]) => {
+            const { open } = await import('/dist/index.js');
+            const { outcome } = await import('/pages/records.js');
+            const file = await import('/pages/file.js');
+            const valueOf = (i) => `<the value of record ${i}, or what is left of it>`;
+            let db = await open(name, { memtableBytes });
+            for (let i = 0; i < 3000; i += 10) {
+              await db.batch(Array.from({ length: 10 }, (_, j) => ({ type: 'put', key: `k${i + j}`, value: valueOf(i + j) })));
+            }
+            const { logs } = await db.stats();
+            await db.close();
+
+            await file.damage(name, valueOf(record));
+            const damaged = await file.read(name);
+            const refused = [await outcome(open(name)), await outcome(open(name, { memtableBytes }))];
+            const changed = file.changedPages(damaged, await file.read(name));
+
+            // The damage undone: it is the same bit.
+            await file.damage(name, `${String.fromCharCode(valueOf(record).charCodeAt(0) ^ 1)}${valueOf(record).slice(1)}`);
+            db = await open(name);
+            const entries = await db.scan().toArray();
+            await db.put('more', 'goes on');
+            await db.destroy();
+            return {
+              logs,
+              refused,
+              changed,
+              count: entries.length,
+              wrong: entries.filter(([key, value]) => value !== valueOf(Number(key.slice(1)))).length,
+            };
+          },
+          [`damaged${record}`, memtableBytes, record],
+        ),
+      );
+      for (const { name, code, message } of found.refused) {
+        assert.equal(code, 'TEMPEST_CORRUPTION', message);
+        assert.equal(name, 'TempestError');
+        assert.match(message, /log.*offset|offset.*log/i);
+      }
+      assert.deepEqual({ changed: found.changed, count: found.count, wrong: found.wrong }, { changed: [], count: 3000, wrong: 0 });
+      if (memtableBytes === undefined) assert.equal(found.logs, 1);
+      else assert.ok(found.logs > 3, `${found.logs} logs`);
+      await page.close();
+    });
+  }
+
+  test('at its very end, as a crash leaves it: what was cut off is told', async () => {
+    const writer = await setting.page();
+    await writer.evaluate(async () => {
+      const { open } = await import('/dist/index.js');
+      const db = await open('torn');
+      await db.put('kept', 'kept', { durability: 'strict' });
+      await db.put('last', '<the last value, half written>');
+    });
+    await writer.close();
+    const page = await setting.page();
+    const found = await page.evaluate(async () => {
+      const { open } = await import('/dist/index.js');
+      const file = await import('/pages/file.js');
+      await navigator.locks.request('tempestkv:torn', () => undefined);
+      await file.damage('torn', '<the last value, half written>');
+      let db = await open('torn');
+      const { recovery } = db;
+      const entries = await db.scan().toArray();
+      await db.put('next', 'goes on');
+      await db.close();
+      db = await open('torn');
+      const after = { recovery: db.recovery, entries: await db.scan().toArray() };
+      await db.close();
+      return { recovery, entries, after };
+    });
+    assert.deepEqual(found.entries, [['kept', 'kept']]);
+    assert.ok(found.recovery.droppedBytes > 30, JSON.stringify(found.recovery));
+    assert.match(found.recovery.report, /log.*torn tail/);
+    assert.equal(found.after.recovery.droppedBytes, 0);
+    assert.deepEqual(found.after.entries, [
+      ['kept', 'kept'],
+      ['next', 'goes on'],
+    ]);
+    await page.close();
+  });
+});
+
+describe('an engine that dies', () => {
+  /** In a page or a worker: writes, has the engine die with calls under way, and opens the store again. */
+  async function die(name) {
+    const { open } = await import('/dist/index.js');
+    const { outcome } = await import('/pages/records.js');
+    let db = await open(name);
+    const acknowledged = new Map();
+    const put = async (key, value) => {
+      await db.put(key, value);
+      acknowledged.set(key, value);
+    };
+    // More than a scan reads ahead.
+    const text = 'x'.repeat(1000);
+    for (let i = 0; i < 50; i++) await Promise.all(Array.from({ length: 20 }, (_, j) => put(`k${i * 20 + j}`, `${i}${text}`)));
+    const scan = db.scan()[Symbol.asyncIterator]();
+    await scan.next();
+
+    const waiting = [];
+    const call = (promise) => waiting.push(outcome(promise));
+    for (let i = 0; i < 300; i++) call(put(`k${i}`, 'under way'));
+    call(db._panic());
+    for (let i = 0; i < 300; i++) call(put(`late${i}`, i));
+    call(db.get('k1'));
+    call(db.getMany(['k1', 'k2']));
+    call(db.scan().toArray());
+    call(db.stats());
+    const waited = await Promise.all(waiting);
+    const later = await Promise.all([db.put('k', 1), db.get('k'), db.scan().count(), db.batch([]), db.stats()].map(outcome));
+    let passOver = 'the end';
+    try {
+      while (!(await scan.next()).done);
+    } catch (error) {
+      passOver = error.code;
+    }
+    const closed = await outcome(db.close());
+
+    db = await open(name);
+    const missing = [];
+    for (const [key, value] of acknowledged) {
+      const found = await db.get(key);
+      // One that was under way may have been carried out, or not.
+      if (found !== value && found !== 'under way') missing.push(key);
+    }
+    await db.put('after', 1);
+    await db.destroy();
+    return { waited, later, passOver, closed, missing, acknowledged: acknowledged.size };
+  }
+
+  for (const [where, contextOf] of [
+    ['in a page', (page) => page],
+    ['in a dedicated worker', workerOf],
+  ]) {
+    test(`${where}: every waiting call rejects, later ones too, and the next open has everything acknowledged`, async () => {
+      const page = await setting.page();
+      const context = await contextOf(page);
+      const found = await inTime('the calls end and the store opens again', context.evaluate(die, 'panics'));
+      assert.equal(found.waited.length, 605);
+      const died = found.waited.filter(({ code }) => code === 'TEMPEST_WORKER_DIED');
+      const others = found.waited.filter(({ code, message }) => code !== 'TEMPEST_WORKER_DIED' && message !== undefined);
+      assert.deepEqual(others, []);
+      assert.ok(died.length >= 305, `${died.length} calls rejected`);
+      assert.match(died[0].message, /the engine died: panic: tempestkv: asked to panic/);
+      for (const { code } of found.later) assert.equal(code, 'TEMPEST_WORKER_DIED');
+      assert.equal(found.passOver, 'TEMPEST_WORKER_DIED');
+      assert.equal(found.closed.message, undefined);
+      assert.deepEqual(found.missing, []);
+      assert.ok(found.acknowledged >= 1000);
+      assert.deepEqual(page.failures, []);
+      await page.close();
+    });
+  }
+
+  test('with its worker, which fails of something else: every waiting call rejects, and the next open has everything', async () => {
+    const page = await setting.page();
+    const [worker] = await Promise.all([
+      page.waitForEvent('worker'),
+      page.evaluate(async () => {
+        const { open } = await import('/dist/index.js');
+        globalThis.db = await open('worker-fails');
+        await db.put('k', 'kept');
+      }),
+    ]);
+    await worker.evaluate(() => void setTimeout(() => { throw new Error('on purpose'); }));
+    const found = await inTime(
+      'the calls reject',
+      page.evaluate(async () => {
+        const { open } = await import('/dist/index.js');
+        const { outcome } = await import('/pages/records.js');
+        let died;
+        while ((died = await outcome(db.put('k2', 'under way'))).value !== undefined);
+        const again = await open('worker-fails');
+        const value = await again.get('k');
+        await again.destroy();
+        return { died, value };
+      }),
+    );
+    assert.equal(found.died.code, 'TEMPEST_WORKER_DIED');
+    assert.match(found.died.message, /on purpose/);
+    assert.equal(found.value, 'kept');
+    await page.close();
+  });
+});
+
+describe('an engine that does not load', () => {
+  for (const [path, what] of [
+    ['/no-engine', /\/no-engine\/dist\/tempestkv\.wasm: the server answered 404 Not Found/],
+    ['/html-engine', /\/html-engine\/dist\/tempestkv\.wasm: what came is no WebAssembly: 200 OK, content-type text\/html.* beginning with "<!doctype html>/],
+    ['/false-engine', /\/false-engine\/dist\/tempestkv\.wasm: what came is no WebAssembly: 200 OK, content-type application\/wasm.* beginning with "<!doctype html>/],
+    ['/no-worker', /\/no-worker\/dist\/worker\.js/],
+  ]) {
+    test(`${path.slice(1)}: the address and what came back are told, and nothing stays locked`, async () => {
+      const page = await setting.page();
+      const found = await inTime(
+        'the store does not open, then does',
+        page.evaluate(async (path) => {
+          const { outcome } = await import('/pages/records.js');
+          const broken = await import(`${path}/dist/index.js`);
+          const failed = await outcome(broken.open('loads'));
+          const { open } = await import('/dist/index.js');
+          const db = await open('loads', { lockWaitMillis: 2000 });
+          await db.put('k', 1);
+          await db.destroy();
+          return failed;
+        }, path),
+      );
+      assert.equal(found.code, 'TEMPEST_LOAD_FAILED');
+      assert.equal(found.name, 'TempestError');
+      assert.match(found.message, what);
+      assert.ok(found.message.includes(setting.origin), found.message);
+      assert.deepEqual(page.failures, []);
+      await page.close();
+    });
+  }
+});
+
+describe('a full disk', () => {
+  test('TEMPEST_QUOTA_EXCEEDED, reads go on, and with more space everything acknowledged is there', async (t) => {
+    const page = await setting.page();
+    const session = await page.context().newCDPSession(page);
+    const quota = (quotaSize) => session.send('Storage.overrideQuotaForOrigin', quotaSize === undefined ? { origin: setting.origin } : { origin: setting.origin, quotaSize });
+    await page.evaluate(async () => {
+      const { open } = await import('/dist/index.js');
+      globalThis.db = await open('full', { valueEncoding: 'view', memtableBytes: 256 << 10 });
+      await db.put('first', new Uint8Array(1000).fill(1));
+    });
+    const { usage } = await session.send('Storage.getUsageAndQuota', { origin: setting.origin });
+    await quota(usage + (3 << 20));
+    const full = await inTime(
+      'the disk fills up',
+      page.evaluate(async () => {
+        const { outcome, bytesOf } = await import('/pages/records.js');
+        let acknowledged = 0;
+        let failed;
+        while (acknowledged < 2000 && failed === undefined) {
+          const { value, ...error } = await outcome(db.put(`k${acknowledged}`, bytesOf(10_000, acknowledged + 1)));
+          if (value === undefined) failed = error;
+          else acknowledged++;
+        }
+        const next = await outcome(db.put('next', new Uint8Array(1)));
+        let readable = 0;
+        for await (const [, value] of db.scan()) if (value.length > 0) readable++;
+        const closed = await outcome(db.close());
+        return { acknowledged, failed, next, readable, closed };
+      }),
+    );
+    assert.equal(full.failed?.code, 'TEMPEST_QUOTA_EXCEEDED', JSON.stringify(full));
+    assert.equal(full.failed.name, 'TempestError');
+    assert.ok(full.acknowledged > 50, `${full.acknowledged} writes fitted`);
+    assert.ok(['TEMPEST_QUOTA_EXCEEDED', 'TEMPEST_READONLY'].includes(full.next.code), JSON.stringify(full.next));
+    assert.equal(full.readable, full.acknowledged + 1);
+
+    const recheck = () =>
+      page.evaluate(async (acknowledged) => {
+        const { open } = await import('/dist/index.js');
+        const { outcome, bytesOf, isEqual } = await import('/pages/records.js');
+        const { value: db, ...failed } = await outcome(open('full', { valueEncoding: 'view' }));
+        if (db === undefined) return { failed };
+        const wrong = [];
+        for (let i = 0; i < acknowledged; i++) if (!isEqual(await db.get(`k${i}`), bytesOf(10_000, i + 1))) wrong.push(i);
+        const first = (await db.get('first'))?.length;
+        const more = await outcome(db.put('more', new Uint8Array(100_000)));
+        await outcome(db.close());
+        return { wrong, first, more };
+      }, full.acknowledged);
+
+    t.diagnostic(`after ${full.acknowledged} writes: ${full.failed.message}; then ${full.next.code}; close: ${full.closed.code ?? 'fine'}`);
+
+    // Still without space: the store may not open, but then it says why, and loses nothing by it.
+    const tight = await inTime('the store is tried without space', recheck());
+    t.diagnostic(`opened without space: ${tight.failed?.message ?? 'fine'}, written: ${tight.more?.code ?? 'fine'}`);
+    if (tight.failed !== undefined) assert.equal(tight.failed.code, 'TEMPEST_QUOTA_EXCEEDED', JSON.stringify(tight));
+    else assert.deepEqual(tight.wrong, []);
+
+    await quota(undefined);
+    const roomy = await inTime('the store opens with space', recheck());
+    assert.deepEqual({ wrong: roomy.wrong, first: roomy.first }, { wrong: [], first: 1000 }, JSON.stringify(roomy));
+    assert.equal(roomy.more.message, undefined);
+    assert.deepEqual(page.failures, []);
+    await page.close();
+  });
+});
