@@ -1,8 +1,6 @@
 package volume
 
-import (
-	"tempestkv/kv/base"
-)
+import "tempestkv/kv/base"
 
 // memChunkBytes is the unit in which a MemDevice grows.
 const memChunkBytes = 256 << 10
@@ -39,7 +37,7 @@ func (d *MemDevice) WriteAt(p []byte, off int64) error {
 	if off < 0 {
 		return base.Wrap(base.ErrInvalidArgument, "negative offset", nil)
 	}
-	if end := off + int64(len(p)); end > d.size {
+	if end := off + int64(len(p)); len(p) > 0 && end > d.size {
 		d.grow(end)
 	}
 	for len(p) > 0 {
