@@ -2,10 +2,10 @@
 
 import { Kind as CallKind } from './calls.js';
 import type { Client } from './client.js';
-import { type BytesInput, checkValueSize, describe } from './encodings.js';
+import { type BytesInput, describe } from './encodings.js';
 import { TempestError } from './errors.js';
 import { Kind, Op, WRITE_STRICT } from './frames.js';
-import { BATCH_HEADER_BYTES, MAX_BATCH_BYTES, MAX_COUNT, MAX_KEYS_BYTES } from './limits.js';
+import { BATCH_HEADER_BYTES, checkValueSize, MAX_BATCH_BYTES, MAX_COUNT, MAX_KEYS_BYTES } from './limits.js';
 import { boundsOf, type Range } from './range.js';
 import { asyncDispose, Scan } from './scan.js';
 
@@ -68,7 +68,11 @@ export interface Recovery {
   readonly report: string;
 }
 
-/** Figures of the engine, by name. Names may come and go with versions. */
+/**
+ * Figures of the engine, by name: `sequence`, the sequence number of the last write; `openScans` and `maxOpenScans`; `memtables` and their size,
+ * `memtableBytes`; `logs` and `logBytes`; `heapBytes`, what the engine's heap holds, and `wasmBytes`, what it took of WebAssembly's memory. Names
+ * may come and go with versions.
+ */
 export type Stats = Readonly<Record<string, number>>;
 
 /** @internal */

@@ -2,8 +2,8 @@
 
 import { TempestError } from './errors.js';
 import type { FrameWriter } from './frames.js';
-import { MAX_KEY_BYTES, MAX_VALUE_BYTES } from './limits.js';
-import { MsgpackDecoder, MsgpackEncoder } from './msgpack.js';
+import { checkValueSize, MAX_KEY_BYTES, MAX_VALUE_BYTES } from './limits.js';
+import { Msgpack } from './msgpack.js';
 import { decodeText, encodeText, encodeTextInto, isWellFormed } from './text.js';
 
 /** Bytes as a caller may pass them in. They are copied during the call, so they may change after it. */
@@ -37,10 +37,12 @@ export interface CustomEncoding<V> {
 /**
  * How values become bytes.
  *
- * - `'msgpack'`, the default: MessagePack. Whatever structured cloning takes (shared and circular structure, `Map`, `Set`,
- *   `Date`, `bigint`, typed arrays, errors, regular expressions, `undefined`) comes back as it was, save that holes of an array
- *   become `undefined` and instances of classes become plain objects. Functions, symbols, promises and host objects such as `Blob` are
- *   a `TypeError`; nothing is dropped silently.
+ * - `'msgpack'`, the default: MessagePack with the extensions of msgpackr. What structured cloning takes (shared and circular structure,
+ *   `Map`, `Set`, `Date`, `bigint`, typed arrays, errors, regular expressions, `undefined`) comes back as it was, save that -0 becomes 0, as in
+ *   JSON, holes of an array `undefined`, and instances of classes plain objects. Whatever else would change is a `TypeError`, and
+ *   nothing is dropped silently: functions, symbols, promises, host objects such as `Blob`, strings with lone surrogates, properties named
+ *   `__proto__` or `__keys__`, `Float16Array`, an error that is its own cause, and inside of other values a `Map` or a view that is of a subclass, such
+ *   as Node's `Buffer`, or of another realm. So is, as a `RangeError`, nesting of more than 1000 levels.
  * - `'json'`: what `JSON.stringify` makes of the value. A value that it makes nothing of is a `TypeError`.
  * - `'utf8'`: strings. Lone surrogates are a `TypeError`.
  * - `'view'`: bytes, which come back as `Uint8Array`.
@@ -181,35 +183,17 @@ const byteKeys: KeyCodec = {
   read: (bytes, start, end) => bytes.slice(start, end),
 };
 
-/** Throws where `size` bytes are no value any more. */
-export function checkValueSize(size: number): void {
-  if (size > MAX_VALUE_BYTES) {
-    throw new TempestError('TEMPEST_INVALID_VALUE', `a value of ${size} bytes is larger than ${MAX_VALUE_BYTES}`);
-  }
-}
-
 function undecodable(encoding: string, cause: unknown): TempestError {
   return new TempestError('TEMPEST_INVALID_VALUE', `a stored value is not of the encoding ${encoding}`, { cause });
 }
 
-class MsgpackValues implements ValueCodec {
-  readonly #encoder = new MsgpackEncoder();
-  readonly #decoder = new MsgpackDecoder();
-
-  write(writer: FrameWriter, value: unknown): void {
-    this.#encoder.write(writer, value);
-  }
-
-  read(bytes: Uint8Array, start: number, end: number): unknown {
+class MsgpackValues extends Msgpack implements ValueCodec {
+  override read(bytes: Uint8Array, start: number, end: number): unknown {
     try {
-      return this.#decoder.read(bytes, start, end);
+      return super.read(bytes, start, end);
     } catch (cause) {
       throw undecodable('msgpack', cause);
     }
-  }
-
-  release(): void {
-    this.#decoder.release();
   }
 }
 

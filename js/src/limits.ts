@@ -1,10 +1,19 @@
 // The engine's limits (kv/base/limits.go), checked here too, so that a call that cannot succeed is never sent.
 
+import { TempestError } from './errors.js';
+
 /** Largest size of a key in bytes: 64 KiB. */
 export const MAX_KEY_BYTES = 64 << 10;
 
 /** Largest size of an encoded value in bytes: 64 MiB. */
 export const MAX_VALUE_BYTES = 64 << 20;
+
+/** Throws where `size` bytes are no value any more. */
+export function checkValueSize(size: number): void {
+  if (size > MAX_VALUE_BYTES) {
+    throw new TempestError('TEMPEST_INVALID_VALUE', `a value of ${size} bytes is larger than ${MAX_VALUE_BYTES}`);
+  }
+}
 
 /** Largest size of an encoded batch in bytes: 64 MiB, with room for one entry with the largest key and value. */
 export const MAX_BATCH_BYTES = MAX_VALUE_BYTES + MAX_KEY_BYTES + 64;

@@ -9,6 +9,6 @@ export { TempestError } from '../src/errors.js';
 export * as frames from '../src/frames.js';
 export * as limits from '../src/limits.js';
 export * from '../src/memory.js';
-export { MsgpackDecoder, MsgpackEncoder } from '../src/msgpack.js';
+export { MAX_DEPTH, Msgpack } from '../src/msgpack.js';
 export { fileNameOf } from '../src/opfs.js';
 export * from '../src/range.js';

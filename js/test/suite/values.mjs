@@ -13,12 +13,11 @@ export const SAMPLES = {
   undefined: undefined,
   booleans: [true, false],
   integers: [0, 1, 127, 128, 255, 256, 65535, 65536, 2 ** 31, 2 ** 32 - 1, 2 ** 32, -1, -32, -33, -128, -129, -32768, -32769, -(2 ** 31), -(2 ** 31) - 1],
-  floats: [0.5, -0, NaN, Infinity, -Infinity, Number.MAX_SAFE_INTEGER, Number.MIN_VALUE, Number.MAX_VALUE],
+  floats: [0.5, NaN, Infinity, -Infinity, Number.MAX_SAFE_INTEGER, Number.MIN_VALUE, Number.MAX_VALUE],
   bigints: [0n, 1n, -1n, 2n ** 63n - 1n, 2n ** 63n, -(2n ** 63n), -(2n ** 63n) - 1n, 2n ** 64n - 1n, 2n ** 64n, 2n ** 127n, -(2n ** 127n), -(2n ** 128n), 3n ** 500n, -(3n ** 500n)],
   'short string': 'héllo',
   strings: ['', 'a', 'x'.repeat(31), 'x'.repeat(32), 'x'.repeat(255), 'x'.repeat(256), 'é'.repeat(16), '𝒳'.repeat(100), 'x'.repeat(70000), '日'.repeat(30000)],
   'byte order marks': ['\ufeff', '\ufeffx', `\ufeff${'y'.repeat(100)}`],
-  'lone surrogates': ['\ud800', 'a\udfffb', 'x'.repeat(5000) + '\ud800'],
   bytes: [new Uint8Array(0), new Uint8Array([0, 255, 1]), new Uint8Array(300).fill(7), new Uint8Array(70000).fill(9)],
   'top-level bytes': new Uint8Array([1, 2, 3]),
   'typed arrays': [
@@ -29,10 +28,12 @@ export const SAMPLES = {
   dates: [new Date(0), new Date(1), new Date(1700000000123), new Date(-1), new Date(-62135596800000), new Date(8.64e15), new Date(-8.64e15), new Date(2 ** 32 * 1000), new Date(2 ** 34 * 1000), new Date(NaN)],
   arrays: [[], [1, [2, [3, []]]], new Array(20).fill('x'), Array.from({ length: 70000 }, (_, i) => i)],
   objects: [{}, { a: { b: { c: null } } }, Object.fromEntries(Array.from({ length: 20 }, (_, i) => [`key${i}`, i])), { '': 1, 'ключ': 2, ['x'.repeat(40)]: 3 }],
-  'property named __proto__': JSON.parse('{"__proto__":{"polluted":true},"constructor":1}'),
+  'properties named as methods': { constructor: 1, toJSON: 2, hasOwnProperty: 3, toString: null, length: 4 },
+  'objects of many shapes': Array.from({ length: 600 }, (_, i) => ({ [`key${i % 200}`]: i, i })),
+  'an object of many properties': Object.fromEntries(Array.from({ length: 3000 }, (_, i) => [`key${i}`, i])),
   maps: [new Map(), new Map([[1, 'one'], ['two', 2], [{ k: 1 }, [3]], [undefined, null]])],
   sets: [new Set(), new Set([1, 'a', null, undefined, new Set([2])])],
-  errors: [new TypeError('wrong', { cause: new RangeError('deep') }), new Error('plain'), Object.assign(new Error('named'), { name: 'MyError' })],
+  errors: [new TypeError('wrong', { cause: new RangeError('deep') }), new Error('plain'), new AggregateError([], 'several'), new Error('', { cause: undefined }), Object.assign(new Error('named'), { name: 'MyError' })],
   'regular expressions': [/a+b/gi, new RegExp('/', 'u')],
   'shared structure': [shared, shared, new Map([['x', shared]])],
   'shared bytes and dates': ((bytes, date) => [bytes, date, bytes, date])(new Uint8Array([1]), new Date(5)),
@@ -61,18 +62,30 @@ export default {
     await db.close();
   },
 
-  'instances of classes come back as plain objects, holes as undefined': async ({ open }) => {
+  'instances of classes come back as plain objects, holes as undefined, -0 as 0': async ({ open }) => {
     const db = await open();
     await db.put('k', [new Point(1, 2), Object.assign(Object.create(null), { a: 1 })]);
     equal(await db.get('k'), [{ x: 1, y: 2 }, { a: 1 }]);
     await db.put('k', new Array(3));
     equal(await db.get('k'), [undefined, undefined, undefined]);
+    await db.put('k', [-0, new Float64Array([-0])]);
+    equal(await db.get('k'), [0, new Float64Array([-0])]);
     await db.close();
   },
 
   'what cannot be stored is a TypeError and leaves nothing behind': async ({ open }) => {
     const db = await open();
-    const bad = [() => 1, Symbol('s'), { deep: [() => 1] }, Promise.resolve(1), new WeakMap(), Object('boxed'), [Symbol.iterator], class {}];
+    const gone = new Float64Array(4);
+    structuredClone(gone, { transfer: [gone.buffer] });
+    const ownCause = new Error('circular');
+    ownCause.cause = [ownCause];
+    const bad = [
+      () => 1, Symbol('s'), { deep: [() => 1] }, Promise.resolve(1), new WeakMap(), new WeakRef({}), Object('boxed'), [Symbol.iterator], class {},
+      '\ud800', ['a\udfffb'], { '\udfff': 1 }, [`${'x'.repeat(5000)}\ud800`], new Map([['\ud800', 1]]), new Set(['\ud800']), new Error('\ud800'),
+      new RegExp('\ud800'), JSON.parse('{"__proto__":1}'), { __keys__: 1 }, [gone], [gone.buffer], ownCause,
+      new (class extends Map {})(), [new (class extends Uint8Array {})()], Object.create(Object.assign(Object.create(null), { inherited: 1 })),
+      Object.create({ get [Symbol.toStringTag]() { return 'Date'; } }),
+    ];
     const others = [];
     for (const value of bad) {
       others.push(db.put('good', 1));
@@ -86,6 +99,41 @@ export default {
     for (let i = 0; i < 5000; i++) deep = [deep];
     await rejects(db.put('bad', deep), { name: 'RangeError' });
     await db.close();
+  },
+
+  'bytes in a value have a buffer of their own, and are copied during the call': async ({ open }) => {
+    const db = await open();
+    const changing = new Uint8Array([1, 2, 3]);
+    const puts = [db.put('top', changing), db.put('deep', { changing })];
+    changing.fill(9);
+    await Promise.all(puts);
+    const [top, { changing: deep }] = await db.getMany(['top', 'deep']);
+    for (const bytes of [top, deep]) {
+      equal(bytes, new Uint8Array([1, 2, 3]));
+      equal(bytes.buffer.byteLength, 3);
+    }
+    await db.close();
+  },
+
+  'a getter that calls another database': async ({ open }) => {
+    const db = await open();
+    const other = await open();
+    const large = 'x'.repeat(2 << 20);
+    const puts = [];
+    const value = {
+      before: 'a'.repeat(100),
+      get trap() {
+        puts.push(other.put('k', { large }));
+        return 1;
+      },
+      after: ['b'.repeat(100), new Uint8Array(5)],
+    };
+    await db.put('k', value);
+    await Promise.all(puts);
+    equal(await db.get('k'), { ...value });
+    equal(await other.get('k'), { large });
+    await Promise.all([...puts, db.close()]);
+    await other.close();
   },
 
   'a getter that calls the database is refused, and the database goes on': async ({ open }) => {
