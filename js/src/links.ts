@@ -6,6 +6,7 @@ import { fromPlainError, messageOf, TempestError } from './errors.js';
 import type { EngineEvents } from './engine.js';
 import { FrameWriter } from './frames.js';
 import { Host, type HostSpec } from './host.js';
+import { watchLife } from './lock.js';
 import type { FromWorker, ToWorker } from './messages.js';
 
 /** A link whose store is open. */
@@ -49,6 +50,8 @@ export function openRemote(
       reject(notStarted(address, messageOf(cause), cause));
       return;
     }
+    const lifeLock = `tempestkv-life:${crypto.randomUUID()}`;
+    let unwatch: (() => void) | undefined;
     let isOpen = false;
     let isOver = false;
     let released: (() => void) | undefined;
@@ -57,6 +60,7 @@ export function openRemote(
     const end = () => {
       isOver = true;
       worker.terminate();
+      unwatch?.();
       signal?.removeEventListener('abort', aborted);
       released?.();
     };
@@ -92,6 +96,7 @@ export function openRemote(
         case 'opened':
           isOpen = true;
           signal?.removeEventListener('abort', aborted);
+          unwatch = watchLife(lifeLock, () => died(new TempestError('TEMPEST_WORKER_DIED', "the store's worker has ended")));
           return resolve(link(data.recovery));
         case 'failed':
         case 'died':
@@ -109,7 +114,7 @@ export function openRemote(
       else died(notStarted(address, what === '' ? 'it did not load' : what));
     };
     const { device: _, ...message } = spec;
-    worker.postMessage({ type: 'open', ...message } satisfies ToWorker);
+    worker.postMessage({ type: 'open', lifeLock, ...message } satisfies ToWorker);
   });
 }
 

@@ -18,19 +18,57 @@ export function locked(name: string, waitMillis: number): TempestError {
 export async function lockStore(name: string, waitMillis: number): Promise<Unlock> {
   const locks = (globalThis.navigator as Partial<Navigator> | undefined)?.locks;
   if (locks === undefined) return () => undefined;
+  const lockName = `tempestkv:${name}`;
+  // Asked first without waiting: a store that is free is had however short the wait is. Also, Chromium loses an abort that comes while a
+  // context's first request is on its way; that request is this one, which has no abort.
+  const unlock = await new Promise<Unlock | undefined>((resolve, reject) => {
+    locks.request(lockName, { ifAvailable: true }, (lock) => (lock === null ? resolve(undefined) : held(resolve))).catch(reject);
+  });
+  if (unlock !== undefined) return unlock;
   const controller = new AbortController();
-  const timer = setTimeout(() => controller.abort(), waitMillis);
-  try {
-    return await new Promise<Unlock>((resolve, reject) => {
-      const held = () => new Promise<void>((unlock) => resolve(unlock));
-      locks.request(`tempestkv:${name}`, { signal: controller.signal }, held).catch(reject);
-    });
-  } catch (error) {
-    if (controller.signal.aborted) throw locked(name, waitMillis);
-    throw error;
-  } finally {
-    clearTimeout(timer);
-  }
+  return new Promise<Unlock>((resolve, reject) => {
+    let isOver = false;
+    const timer = setTimeout(() => {
+      isOver = true;
+      reject(locked(name, waitMillis));
+      controller.abort();
+    }, waitMillis);
+    locks
+      .request(lockName, { signal: controller.signal }, () => {
+        clearTimeout(timer);
+        return isOver ? undefined : held(resolve);
+      })
+      .catch((error: unknown) => {
+        clearTimeout(timer);
+        reject(error);
+      });
+  });
+}
+
+/** Holds a lock until what `resolve` is given is called. */
+function held(resolve: (unlock: Unlock) => void): Promise<void> {
+  return new Promise((unlock) => resolve(unlock));
+}
+
+/** Holds a lock until this context ends. Resolves when it is held, or where the host has no locks. */
+export function holdForLife(lockName: string): Promise<void> {
+  const locks = (globalThis.navigator as Partial<Navigator> | undefined)?.locks;
+  if (locks === undefined) return Promise.resolve();
+  return new Promise((resolve, reject) => {
+    const forever = new Promise<void>(() => {});
+    locks.request(lockName, () => (resolve(), forever)).catch(reject);
+  });
+}
+
+/**
+ * Calls `ended` when the context that holds a lock for life has ended, however it did: no event tells of a worker that closed itself or
+ * was ended by its host. Returns a function that calls the watch off.
+ */
+export function watchLife(lockName: string, ended: () => void): () => void {
+  const locks = (globalThis.navigator as Partial<Navigator> | undefined)?.locks;
+  const controller = new AbortController();
+  locks?.request(lockName, { signal: controller.signal }, ended).catch(() => undefined);
+  return () => controller.abort();
 }
 
 /** The devices in use, each with what is called when it is free. */

@@ -4,8 +4,10 @@ import type { Recovery } from './database.js';
 import type { PlainError } from './errors.js';
 import type { HostSpec } from './host.js';
 
-/** To the worker: open a store, the first message; or let it go, the last one. */
-export type ToWorker = ({ type: 'open' } & Omit<HostSpec, 'device'>) | { type: 'release' };
+/**
+ * To the worker: open a store, the first message; or let it go, the last one. The worker holds the lock named `lifeLock` as long as it lives.
+ */
+export type ToWorker = ({ type: 'open'; lifeLock: string } & Omit<HostSpec, 'device'>) | { type: 'release' };
 
 /** From the worker: the store is open, or could not be opened; the engine has died; the store was let go. */
 export type FromWorker =

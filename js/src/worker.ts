@@ -3,6 +3,7 @@
 import { asTempestError, type TempestError, toPlainError } from './errors.js';
 import { frameSize } from './frames.js';
 import { Host } from './host.js';
+import { holdForLife } from './lock.js';
 import type { FromWorker, ToWorker } from './messages.js';
 
 interface WorkerScope {
@@ -27,6 +28,7 @@ function end(message: FromWorker): void {
 
 async function open(message: Extract<ToWorker, { type: 'open' }>): Promise<void> {
   try {
+    await holdForLife(message.lifeLock);
     host = await Host.start(message, events);
     scope.postMessage({ type: 'opened', recovery: host.recovery });
   } catch (error) {

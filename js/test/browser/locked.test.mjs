@@ -67,6 +67,15 @@ describe('a store that is open', () => {
     await Promise.all([page.close(), other.close()]);
   });
 
+  test('is refused at once to who does not want to wait, in the same tab and in a worker', async () => {
+    const { name, page } = await holder();
+    assert.equal((await inTime('the tab is refused', tryToOpen(page, name, 0))).code, 'TEMPEST_LOCKED');
+    assert.equal((await inTime('the worker is refused', tryToOpen(await workerOf(page), name, 0))).code, 'TEMPEST_LOCKED');
+    await page.evaluate(() => db.close());
+    assert.deepEqual(await inTime('the store opens', tryToOpen(page, name, 0)), { value: name }, 'a free store needs no wait');
+    await page.close();
+  });
+
   test('is had by a tab that waits as soon as it is closed', async () => {
     const { name, page } = await holder();
     const { page: other, opened } = await waiter(name);

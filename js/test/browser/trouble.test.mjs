@@ -175,35 +175,40 @@ describe('an engine that dies', () => {
     });
   }
 
-  test('with its worker, which fails of something else: every waiting call rejects, and the next open has everything', async () => {
-    const page = await setting.page();
-    const [worker] = await Promise.all([
-      page.waitForEvent('worker'),
-      page.evaluate(async () => {
-        const { open } = await import('/dist/index.js');
-        globalThis.db = await open('worker-fails');
-        await db.put('k', 'kept');
-      }),
-    ]);
-    await worker.evaluate(() => void setTimeout(() => { throw new Error('on purpose'); }));
-    const found = await inTime(
-      'the calls reject',
-      page.evaluate(async () => {
-        const { open } = await import('/dist/index.js');
-        const { outcome } = await import('/pages/records.js');
-        let died;
-        while ((died = await outcome(db.put('k2', 'under way'))).value !== undefined);
-        const again = await open('worker-fails');
-        const value = await again.get('k');
-        await again.destroy();
-        return { died, value };
-      }),
-    );
-    assert.equal(found.died.code, 'TEMPEST_WORKER_DIED');
-    assert.match(found.died.message, /on purpose/);
-    assert.equal(found.value, 'kept');
-    await page.close();
-  });
+  for (const [how, end, message] of [
+    ['which fails of something else', () => void setTimeout(() => { throw new Error('on purpose'); }), /on purpose/],
+    ['of which no event tells', () => self.close(), /the store's worker has ended/],
+  ]) {
+    test(`with its worker, ${how}: every waiting call rejects, and the next open has everything`, async () => {
+      const page = await setting.page();
+      const [worker] = await Promise.all([
+        page.waitForEvent('worker'),
+        page.evaluate(async () => {
+          const { open } = await import('/dist/index.js');
+          globalThis.db = await open('worker-fails');
+          await db.put('k', 'kept');
+        }),
+      ]);
+      await worker.evaluate(end);
+      const found = await inTime(
+        'the calls reject',
+        page.evaluate(async () => {
+          const { open } = await import('/dist/index.js');
+          const { outcome } = await import('/pages/records.js');
+          let died;
+          while ((died = await outcome(db.put('k2', 'under way'))).value !== undefined);
+          const again = await open('worker-fails');
+          const value = await again.get('k');
+          await again.destroy();
+          return { died, value };
+        }),
+      );
+      assert.equal(found.died.code, 'TEMPEST_WORKER_DIED');
+      assert.match(found.died.message, message);
+      assert.equal(found.value, 'kept');
+      await page.close();
+    });
+  }
 });
 
 describe('an engine that does not load', () => {
