@@ -220,3 +220,37 @@ func FuzzOpen(f *testing.F) {
 		}
 	})
 }
+
+// TestACatalogIsSoughtByTheSuperblocksGeneration: a repaired superblock has
+// the generation before that of the catalog it names, and the catalog that
+// follows it is the one that counts; one of an earlier epoch does not.
+func TestACatalogIsSoughtByTheSuperblocksGeneration(t *testing.T) {
+	for _, test := range []struct {
+		epoch uint64
+		want  int // files
+	}{{8, 1}, {7, 1}, {6, 0}} {
+		dev := NewMemDevice()
+		named, _ := endCatalog(beginCatalog(nil, 11, 7, 0))
+		sum := binary.LittleEndian.Uint32(named[len(named)-4:])
+		sb := superblock{gen: 10, epoch: 7, catalogPage: 2, catalogSize: uint32(len(named)), catalogChecksum: sum}
+		p := sb.encode()
+		next := beginCatalog(nil, 11, test.epoch, 1)
+		next = appendEntry(next, entry{vfs.FileDesc{Type: vfs.TypeTable, Num: 5}, 0, nil})
+		next, _ = endCatalog(next)
+		for off, p := range map[int64][]byte{0: p[:], PageSize: []byte("damaged"), 2 * PageSize: named, 4 * PageSize: next} {
+			if err := dev.WriteAt(p, off); err != nil {
+				t.Fatal(err)
+			}
+		}
+		v, err := Open(dev, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if fds, err := v.List(); len(fds) != test.want || err != nil {
+			t.Errorf("a catalog of epoch %d beside epoch 7: files %v, %v, want %d", test.epoch, fds, err, test.want)
+		}
+		if err := v.Check(); err != nil {
+			t.Error(err)
+		}
+	}
+}

@@ -121,6 +121,7 @@ func (v *Volume) readState(sb superblock) (state, error) {
 	if checksum(v.buf[:len(v.buf)-4]) != sb.catalogChecksum {
 		return state{}, base.Corruption("volume", int64(sb.catalogPage)*PageSize, "not the catalog the superblock names")
 	}
+	st.gen = sb.gen // which replaceOlder makes one less than the catalog's
 	return st, nil
 }
 
@@ -177,7 +178,7 @@ func (v *Volume) findNext(st *state, damage error) (next state, found bool, err 
 			return state{}, false, hostError("look for a catalog", err)
 		}
 		h, ok := decodeCatalogHeader(header[:n])
-		if !ok || h.gen != st.gen+1 || h.epoch < next.epoch {
+		if !ok || h.gen != st.gen+1 || h.epoch < max(st.epoch, next.epoch) {
 			continue
 		}
 		candidate, err := v.readCatalog(page, h.size)
@@ -204,11 +205,10 @@ func (v *Volume) findNext(st *state, damage error) (next state, found bool, err 
 // older than newest: that of the generation before, with the same catalog.
 // Without it a power loss during the coming commit could leave a torn catalog
 // beside a damaged superblock, which is what the loss of the newest state
-// looks like.
+// looks like. newest need not be durable before: what is written over is
+// damaged anyway, and the catalog has been durable since before newest was
+// written.
 func (v *Volume) replaceOlder(newest superblock) error {
-	if err := v.sync(); err != nil {
-		return err // newest must be durable first
-	}
 	older := newest
 	older.gen--
 	p := older.encode()

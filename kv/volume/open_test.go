@@ -314,3 +314,50 @@ func TestAnAttemptOfAnEarlierProgramIsNotTaken(t *testing.T) {
 		t.Error("no attempt left anything")
 	}
 }
+
+// TestDamageAfterAnInterruptedRepair: a superblock is damaged, the Open that
+// repairs it loses power, and the other one is damaged before and after the
+// next commits. Each is one fault at a time, so nothing may be lost.
+func TestDamageAfterAnInterruptedRepair(t *testing.T) {
+	whole := twoTables(t).Bytes()
+	newer, older := slots(whole)
+	content := slices.Clone(whole)
+	content[older*volume.PageSize+30] ^= 1
+	repaired := 0
+	for stop := 0; ; stop++ {
+		dev := devicetest.FromBytes(content)
+		dev.StopAt(stop)
+		_, err := volume.Open(dev, nil)
+		left := dev.Crash(nil).Bytes()
+		// The older one is whole again, and the commit has not come yet.
+		if generation(left, newer) == generation(left, older)+1 && !bytes.Equal(left[older*volume.PageSize:][:64], content[older*volume.PageSize:][:64]) {
+			repaired++
+			left[newer*volume.PageSize+30] ^= 1
+			dev = devicetest.FromBytes(left)
+			v := openVolume(t, dev, nil)
+			wantFiles(t, v, table(2))
+			must(t, v.Close())
+			// That Open's own commit, damaged.
+			left = dev.Bytes()
+			last, _ := slots(left)
+			left[last*volume.PageSize+30] ^= 1
+			wantFiles(t, openVolume(t, devicetest.FromBytes(left), nil), table(2))
+			// A commit of a later session, damaged.
+			v = openVolume(t, dev, nil)
+			addTable(t, v, 3, "three")
+			must(t, v.Close())
+			left = dev.Bytes()
+			last, _ = slots(left)
+			left[last*volume.PageSize+30] ^= 1
+			v = openVolume(t, devicetest.FromBytes(left), nil)
+			wantFiles(t, v, table(2), table(3))
+			wantTable(t, v, 3, "three")
+		}
+		if err == nil {
+			break
+		}
+	}
+	if repaired == 0 {
+		t.Error("no Open was interrupted after the repair")
+	}
+}
