@@ -36,23 +36,22 @@ export function keyOf(row) {
 const encoder = new TextEncoder();
 
 /**
- * The value of row i: a record as text, which compresses to about a third, as records do. It has a buffer of its own: IndexedDB
- * stores all of the buffer that a view looks at.
+ * The value of row i: a record as text, which compresses to about a third, as records do. `value` is what it is written to, by default an
+ * array of its own. Its buffer is no larger: IndexedDB stores all of the buffer that a view looks at.
  */
-export function valueOf(row) {
+export function valueOf(row, value = new Uint8Array(VALUE_BYTES)) {
   const next = generator(~row);
   const word = () => WORDS[next() % WORDS.length];
   const text =
     `{"id":${row},"name":"${word()} ${word()}","at":${1_500_000_000 + (next() % 250_000_000)},` +
     `"score":${(next() / 2 ** 32).toFixed(4)},"token":"${next().toString(36)}${next().toString(36)}","tags":["${word()}","${word()}"]}`;
-  const value = new Uint8Array(VALUE_BYTES).fill(0x20);
-  encoder.encodeInto(text, value);
+  encoder.encodeInto(text, value.fill(0x20));
   return value;
 }
 
-/** Rows from start on, as `[key, value]`. */
-export function entriesOf(start, count) {
-  return Array.from({ length: count }, (_, i) => [keyOf(start + i), valueOf(start + i)]);
+/** Rows from start on, as `[key, value]`; their values are written to `values`, where given. */
+export function entriesOf(start, count, values = []) {
+  return Array.from({ length: count }, (_, i) => [keyOf(start + i), valueOf(start + i, values[i])]);
 }
 
 /** Throws unless `value` is that of row i. */
