@@ -88,7 +88,7 @@ test-js: js/dist/index.js ## the package's tests in Node
 chromium:
 ifeq ($(CHROMIUM),)
 	apt-get update -qq
-	DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium
+	DEBIAN_FRONTEND=noninteractive apt-get install -y -qq chromium
 endif
 
 .PHONY: test-browser

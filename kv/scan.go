@@ -30,6 +30,10 @@ type ScanOptions struct {
 	RunBytes int
 }
 
+// firstRunBytes is the space that a scan's first run begins with: most scans
+// are short.
+const firstRunBytes = 2 << 10
+
 // Scan walks the entries of one moment. A goroutine of its own reads ahead, up
 // to ScanRunsAhead runs, so that a reader that stands still holds up nobody.
 // It must be closed. Its methods are for one goroutine, but Close may be
@@ -119,7 +123,7 @@ func (s *Scan) produce(rs *readState) {
 }
 
 func (s *Scan) walk(it iterator.Iterator) error {
-	var run []byte
+	run := make([]byte, 0, min(s.opts.RunBytes, firstRunBytes))
 	left := s.opts.Limit
 	ok := false
 	if s.opts.Reverse {

@@ -309,7 +309,7 @@ func (b *bridge) getMany(r *request, e entry) error {
 		r.answer(e.id, nil)
 		return nil
 	}
-	m := &manyGets{request: r, id: e.id, left: count}
+	m := &manyGets{request: r, id: e.id, left: count, body: make([]byte, 0, len(e.body))}
 	return b.db.SendGetMany(ctx, keys, uint64(e.id), m)
 }
 
