@@ -106,13 +106,22 @@ bench: chromium js/dist/index.js ## against IndexedDB and idb-keyval in Chromium
 size: js/dist/index.js ## what a page downloads; fails over its budget
 	node js/size.mjs
 
+# Minimising the large seeds of some targets would take all of the time.
 .PHONY: fuzz
 fuzz: ## every fuzz target for FUZZTIME
 	@for p in $$(go list ./kv/...); do \
 	  for t in $$(go test -list '^Fuzz' $$p | grep '^Fuzz' || true); do \
-	    go test -run='^$$' -fuzz="^$$t\$$" -fuzztime=$(FUZZTIME) $$p; \
+	    go test -run='^$$' -fuzz="^$$t\$$" -fuzztime=$(FUZZTIME) -fuzzminimizetime=20x $$p; \
 	  done; \
 	done
+
+.PHONY: soak
+soak: ## what takes longer: many more model checks, crashes and fuzzing
+	go test ./kv -run 'PowerLoss' -crashseeds 40 -timeout 30m
+	for p in $$(grep -rl --include=*_test.go pgregory.net/rapid kv | xargs -n1 dirname | sort -u); do \
+	  go test ./$$p -rapid.checks 2000 -timeout 30m; \
+	done
+	$(MAKE) fuzz FUZZTIME=60s
 
 .PHONY: clean
 clean: ## remove what was built

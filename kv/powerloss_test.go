@@ -2,6 +2,7 @@ package kv_test
 
 import (
 	"errors"
+	"flag"
 	"fmt"
 	"math/rand/v2"
 	"strings"
@@ -14,6 +15,8 @@ import (
 	"tempestkv/kv/volume"
 	"tempestkv/kv/volume/devicetest"
 )
+
+var crashSeeds = flag.Uint64("crashseeds", 3, "states to check after each power loss; make soak takes more")
 
 // powerRun writes numbered batches to a store in a volume until the device
 // fails. Batch n sets the same value under several keys, so that half a batch
@@ -141,10 +144,6 @@ func (p *powerRun) checkFiles(t *testing.T, label string, fs vfs.FS, atLeast int
 // Every strict write must be there, every batch whole, nothing else, and the
 // store must take writes that survive the next loss.
 func TestPowerLossAtEveryDeviceCall(t *testing.T) {
-	seeds := uint64(3)
-	if testing.Short() {
-		seeds = 1
-	}
 	calls := 0
 	for stop := 0; ; stop++ {
 		dev := devicetest.New()
@@ -161,7 +160,7 @@ func TestPowerLossAtEveryDeviceCall(t *testing.T) {
 		if !dev.Stopped() || !errors.Is(err, base.ErrIO) {
 			t.Fatalf("stop %d: %v", stop, err)
 		}
-		for seed := range seeds {
+		for seed := range *crashSeeds {
 			rng := rand.New(rand.NewPCG(seed, uint64(stop)))
 			label := fmt.Sprintf("stop %d, seed %d", stop, seed)
 			left := dev.Crash(rng)
