@@ -47,11 +47,13 @@ type DB struct {
 	oldLogs int64 // bytes in the logs of immutable memtables
 
 	// The calls being carried out, for end to answer should a panic end them.
-	group   []writeRequest
-	serving getRequest
-	served  int // keys of serving that were answered
+	unanswered []writeRequest
+	serving    getRequest
+	served     int // keys of serving that were answered
 
-	payload []byte // reused from group to group
+	// Reused from group to group.
+	group   []writeRequest
+	payload []byte
 	marker  [batch.HeaderSize]byte
 }
 
@@ -334,6 +336,7 @@ func (db *DB) Stats(ctx context.Context) (Stats, error) {
 func (db *DB) Close() error {
 	var err error
 	end := db.do(nil, func() {
+		db.serveWaiting()
 		db.closing = true
 		err = db.seal()
 	})

@@ -432,6 +432,75 @@ func TestCloseAnswersEveryCallUnderWay(t *testing.T) {
 	}
 }
 
+func TestCallsSentBeforeCloseAreCarriedOut(t *testing.T) {
+	for range 100 {
+		db := open(t, vfs.NewMem(), nil)
+		put(t, db, "k", "v")
+		o := &order{done: make(chan struct{}), left: 11}
+		var b batch.Batch
+		b.Delete([]byte("other"))
+		for i := range uint64(10) {
+			db.SendGet(ctx, []byte("k"), i, o)
+		}
+		db.SendWrite(ctx, b.Repr()[batch.HeaderSize:], 1, nil, 10, o)
+		db.Close()
+		<-o.done
+		for _, word := range o.words {
+			if !strings.HasSuffix(word, ":<nil>") {
+				t.Fatal(word)
+			}
+		}
+	}
+}
+
+func TestNextBehindTheEndOfAScanKeepsItsError(t *testing.T) {
+	db := open(t, vfs.NewMem(), nil)
+	put(t, db, "k", "v")
+	s, err := db.Scan(ctx, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range 4 {
+		if s.Next() != (i == 0) || s.Error() != nil {
+			t.Fatal(i, s.Error())
+		}
+	}
+	s.Close()
+	if s.Next() || s.Error() != nil {
+		t.Error(s.Error())
+	}
+}
+
+// TestAScanReadsAheadABoundedNumberOfBytes: a run is as large as its largest
+// entry, so a number of runs alone bounds nothing.
+func TestAScanReadsAheadABoundedNumberOfBytes(t *testing.T) {
+	db := open(t, vfs.NewMem(), nil)
+	for i := range 40 {
+		put(t, db, fmt.Sprint(i+10), strings.Repeat("v", 300<<10))
+	}
+	var before, after runtime.MemStats
+	runtime.GC()
+	runtime.ReadMemStats(&before)
+	s, err := db.Scan(ctx, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	s.Next()
+	runtime.GC()
+	runtime.ReadMemStats(&after)
+	if grown := int64(after.HeapAlloc) - int64(before.HeapAlloc); grown > 4<<20 {
+		t.Errorf("a scan that stands still holds %d bytes", grown)
+	}
+	n := 1
+	for s.Next() {
+		n++
+	}
+	if n != 40 || s.Error() != nil {
+		t.Error(n, s.Error())
+	}
+}
+
 func TestBadCallsAreRefusedAndNothingIsWritten(t *testing.T) {
 	db := open(t, vfs.NewMem(), nil)
 	key, value := make([]byte, base.MaxKeyBytes), make([]byte, base.MaxValueBytes)
@@ -553,6 +622,42 @@ func TestAFilterHidesEntriesFromEveryReader(t *testing.T) {
 	wantValue(t, db, "b", "seen")
 	if got := entries(t, db, nil); got != "b=seen" {
 		t.Error(got)
+	}
+}
+
+func TestAFilterIsGivenTheEntrysOwnSequenceNumber(t *testing.T) {
+	db := open(t, vfs.NewMem(), &kv.Options{Filter: func(k base.InternalKey, _ []byte) bool { return k.SeqNum() > 1 }})
+	put(t, db, "a", "1")
+	put(t, db, "b", "2")
+	wantMissing(t, db, "a")
+	if got := entries(t, db, nil); got != "b=2" {
+		t.Error(got)
+	}
+}
+
+// panicSink panics at its first answer.
+type panicSink struct{ *order }
+
+func (p panicSink) WriteDone(id uint64, seq base.SeqNum, err error) {
+	p.order.WriteDone(id, seq, err)
+	if id == 0 {
+		panic("the sink is broken")
+	}
+}
+
+func TestASinkThatPanicsLeavesNoCallUnanswered(t *testing.T) {
+	db := open(t, vfs.NewMem(), nil)
+	o := &order{done: make(chan struct{}), left: 20}
+	var b batch.Batch
+	b.Delete([]byte("k"))
+	for i := range uint64(20) {
+		if err := db.SendWrite(ctx, b.Repr()[batch.HeaderSize:], 1, nil, i, panicSink{o}); err != nil {
+			o.WriteDone(i, 0, err)
+		}
+	}
+	<-o.done
+	if err := db.Close(); !errors.Is(err, kv.ErrWorkerDied) {
+		t.Error(err)
 	}
 }
 

@@ -19,6 +19,10 @@ const (
 	// ScanRunsAhead is how many runs a scan reads ahead of its reader.
 	ScanRunsAhead = 64
 
+	// ScanBytesAhead is how many bytes of runs a scan reads ahead of its
+	// reader; a single run may be larger.
+	ScanBytesAhead = 1 << 20
+
 	// maxGroupBytes is where a group commit stops taking more batches, so
 	// that one append stays short. A single batch may be larger.
 	maxGroupBytes = 1 << 20
@@ -46,12 +50,13 @@ type Options struct {
 	Filter iterator.Filter
 
 	// MemtableBytes is the size in bytes at which the memtable becomes
-	// immutable and a new log begins. Default 4 MiB, least 64 KiB.
+	// immutable and a new log begins. Default 4 MiB; what is below 64 KiB or
+	// above 1 GiB is taken for that.
 	MemtableBytes int
 
 	// Logger, if not nil, is told what an operator may want to know: what
-	// recovery found, why the DB became read-only. It is called from the
-	// worker and must not call the DB.
+	// recovery found, why the DB became read-only. It is called by Open and
+	// then from the worker, must not call the DB and must not panic.
 	Logger func(level LogLevel, text string)
 }
 
@@ -66,7 +71,7 @@ func (o *Options) withDefaults() Options {
 	if c.MemtableBytes == 0 {
 		c.MemtableBytes = 4 << 20
 	}
-	c.MemtableBytes = max(c.MemtableBytes, 64<<10)
+	c.MemtableBytes = min(max(c.MemtableBytes, 64<<10), 1<<30)
 	if c.Logger == nil {
 		c.Logger = func(LogLevel, string) {}
 	}

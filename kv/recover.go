@@ -18,7 +18,8 @@ type Recovery struct {
 	Sequence base.SeqNum
 
 	// DroppedBytes is how many bytes of a torn tail, up to the last that is
-	// not zero, were cut off the last log. No strict write was in them.
+	// not zero, were cut off the last log. A power loss leaves no strict write
+	// among them; damage behind the last sync marker may look the same.
 	DroppedBytes int64
 
 	// Text says in words where the torn tail was and why it was cut; empty
@@ -49,7 +50,7 @@ func (db *DB) recover() error {
 			return err
 		}
 		db.mem = memtable.New(db.cmp)
-		db.useLog(1, f, 0)
+		db.useLog(1, f, 0, true)
 		return nil
 	}
 	for i, fd := range logs {
@@ -68,8 +69,7 @@ func (db *DB) recover() error {
 		if err != nil {
 			return err
 		}
-		db.useLog(fd.Num, f, end.offset)
-		db.synced, db.marked = end.marked, end.marked
+		db.useLog(fd.Num, f, end.offset, end.marked)
 	}
 	db.recovery.Sequence = db.visible
 	if db.recovery.Text != "" {
@@ -116,6 +116,11 @@ func (db *DB) replay(fd vfs.FileDesc, last bool) (logEnd, error) {
 		if seq != db.visible+1 {
 			bad := &wal.BadRecordError{Offset: end.offset, Reason: "sequence number " + u64(uint64(seq)) +
 				" does not follow " + u64(uint64(db.visible))}
+			if seq > db.visible {
+				// Whole, and where it should be: it is what stood before it
+				// that is gone, and a crash takes no beginnings.
+				return end, base.Corruption(fd.String(), bad.Offset, bad.Reason+"; writes before it are missing")
+			}
 			return end, db.judge(fd, r, end, bad, f, size, last)
 		}
 		if err := db.apply(record[batch.HeaderSize:], count); err != nil {
@@ -168,24 +173,40 @@ func (db *DB) judge(fd vfs.FileDesc, r *wal.Reader, end logEnd, bad *wal.BadReco
 
 // findMarker looks behind a bad record for a sync marker that is newer than
 // what was replayed. An older one is left over from a reused place and proves
-// nothing.
+// nothing; nor does one whose sequence number is higher than the bytes since
+// could have brought it.
+//
+// A damaged block is searched place by place, so a marker may also be part of a
+// value, which is a copy of a log, in a batch that a crash tore. It counts only
+// if good records lead from it out of its block, where fragments of the log
+// itself begin, or to the log's end.
 func (db *DB) findMarker(r *wal.Reader) (bool, error) {
+	const none = -1
+	candidate := int64(none)
 	for {
 		record, err := r.Next()
 		if _, ok := errors.AsType[*wal.BadRecordError](err); ok {
+			candidate = none
 			if err = r.Resync(); err == nil {
 				continue
 			}
 		}
 		if err == io.EOF {
-			return false, nil
+			return candidate != none, nil
 		}
 		if err != nil {
 			return false, err
 		}
+		if candidate != none {
+			if r.Start()/wal.BlockSize > candidate/wal.BlockSize {
+				return true, nil
+			}
+			continue
+		}
 		seq, count, ok := batch.ReadHeader(record)
-		if ok && count == 0 && len(record) == batch.HeaderSize && seq > db.visible {
-			return true, nil
+		ops := int64(seq) - int64(db.visible) - 1 // since what was replayed
+		if ok && count == 0 && len(record) == batch.HeaderSize && ops >= 0 && ops <= (r.Start()-r.Offset())/2 {
+			candidate = r.Start()
 		}
 	}
 }

@@ -1,6 +1,7 @@
 package kv_test
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -103,13 +104,48 @@ func TestNoHoleInHistoryAfterABadLogRecord(t *testing.T) {
 	}
 }
 
+// TestAMissingLogIsCorruption takes the first of two logs away, or empties it,
+// of a store that was closed and of one that was killed.
 func TestAMissingLogIsCorruption(t *testing.T) {
-	fs, _ := twoLogs(t)
-	if err := fs.Remove(logFile(1)); err != nil {
+	closed, keys := twoLogs(t)
+	killed := vfs.NewMem()
+	db := open(t, killed, &kv.Options{MemtableBytes: 64 << 10})
+	for i := range keys {
+		put(t, db, fmt.Sprint(i), strings.Repeat("v", 1000))
+	}
+	for _, fs := range []*vfs.MemFS{closed, killed.Clone()} {
+		second := readFile(t, fs, logFile(2))
+		empty := withFile(t, fs, logFile(1), nil)
+		missing := fs.Clone()
+		if err := missing.Remove(logFile(1)); err != nil {
+			t.Fatal(err)
+		}
+		for _, damaged := range []*vfs.MemFS{empty, missing} {
+			if _, err := kv.Open(damaged, nil); !errors.Is(err, kv.ErrCorruption) {
+				t.Error(err)
+			}
+			if !bytes.Equal(readFile(t, damaged, logFile(2)), second) {
+				t.Error("the log that is left was changed")
+			}
+		}
+	}
+}
+
+// TestDamageToAStrictWriteIsSeenAfterReopening: opening makes what it finds
+// durable, and the next write says so.
+func TestDamageToAStrictWriteIsSeenAfterReopening(t *testing.T) {
+	fs := vfs.NewMem()
+	db := open(t, fs, nil)
+	if _, err := db.Put(ctx, []byte("strict"), []byte("1"), strict); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := kv.Open(fs, nil); err == nil {
-		t.Fatal("a store without its first log opened")
+	again := fs.Clone() // killed
+	db = open(t, again, nil)
+	put(t, db, "relaxed", "2")
+	b := readFile(t, again.Clone(), logFile(1))
+	b[25] ^= 1
+	if _, err := kv.Open(withFile(t, fs, logFile(1), b), nil); !errors.Is(err, kv.ErrCorruption) {
+		t.Error(err)
 	}
 }
 
@@ -183,8 +219,9 @@ func TestRecoveryTellsWhatItDropped(t *testing.T) {
 	}
 }
 
-// TestABatchWhoseSequenceNumberDoesNotFollowIsNotReplayed: such a record is
-// what a reused place of the disk may hold behind the end of a log.
+// TestABatchWhoseSequenceNumberDoesNotFollowIsNotReplayed: an old one is what a
+// reused place of the disk may hold behind the end of a log, a newer one proves
+// that writes are missing.
 func TestABatchWhoseSequenceNumberDoesNotFollowIsNotReplayed(t *testing.T) {
 	for _, seq := range []base.SeqNum{1, 3, 9} {
 		fs := vfs.NewMem()
@@ -203,6 +240,12 @@ func TestABatchWhoseSequenceNumberDoesNotFollowIsNotReplayed(t *testing.T) {
 			if err := w.AddRecord(b.Repr()); err != nil {
 				t.Fatal(err)
 			}
+		}
+		if seq > 2 {
+			if _, err := kv.Open(fs, nil); !errors.Is(err, kv.ErrCorruption) || !strings.Contains(err.Error(), "missing") {
+				t.Errorf("sequence number %d: %v", seq, err)
+			}
+			continue
 		}
 		db := open(t, fs, nil)
 		wantValue(t, db, "good", "")

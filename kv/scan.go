@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"runtime"
 	"sync"
+	"sync/atomic"
 
 	"tempestkv/kv/base"
 	"tempestkv/kv/iterator"
@@ -35,7 +36,7 @@ type ScanOptions struct {
 const firstRunBytes = 2 << 10
 
 // Scan walks the entries of one moment. A goroutine of its own reads ahead, up
-// to ScanRunsAhead runs, so that a reader that stands still holds up nobody.
+// to ScanRunsAhead runs and ScanBytesAhead bytes, so that a reader that stands still holds up nobody.
 // It must be closed. Its methods are for one goroutine, but Close may be
 // called from any.
 type Scan struct {
@@ -47,8 +48,14 @@ type Scan struct {
 
 	produced error // set before runs is closed
 
+	// ahead is how many bytes of runs wait to be read; taken is signalled when
+	// one is.
+	ahead atomic.Int64
+	taken chan struct{}
+
 	run        []byte
 	key, value []byte
+	ended      bool
 	err        error
 }
 
@@ -98,10 +105,11 @@ func (db *DB) startScan(r scanRequest) {
 	}
 	db.openScans.Add(1)
 	s := &Scan{
-		db:   db,
-		opts: r.opts,
-		runs: make(chan []byte, ScanRunsAhead),
-		quit: make(chan struct{}),
+		db:    db,
+		opts:  r.opts,
+		runs:  make(chan []byte, ScanRunsAhead),
+		quit:  make(chan struct{}),
+		taken: make(chan struct{}, 1),
 	}
 	go s.produce(db.acquireReadState())
 	r.answer <- scanAnswer{scan: s}
@@ -145,7 +153,7 @@ func (s *Scan) walk(it iterator.Iterator) error {
 			if err := s.send(run); err != nil {
 				return err
 			}
-			run = make([]byte, 0, len(run)+len(run)/4)
+			run = make([]byte, 0, min(len(run), s.opts.RunBytes)+firstRunBytes)
 			// A host with one thread must not wait for all that can be read
 			// ahead before it hears of the first run.
 			runtime.Gosched()
@@ -165,7 +173,19 @@ func (s *Scan) walk(it iterator.Iterator) error {
 	return nil
 }
 
+// send gives the reader a run. It waits while there is too much that it has not
+// read: a run is as large as its largest entry, so their number says little.
 func (s *Scan) send(run []byte) error {
+	for s.ahead.Load() > 0 && s.ahead.Load()+int64(len(run)) > ScanBytesAhead {
+		select {
+		case <-s.taken:
+		case <-s.quit:
+			return ErrClosed
+		case <-s.db.ended:
+			return s.db.fate
+		}
+	}
+	s.ahead.Add(int64(len(run)))
 	select {
 	case s.runs <- run:
 		return nil
@@ -185,7 +205,7 @@ func appendBytes(dst, b []byte) []byte {
 // end or on an error; see Error. The run is the caller's. Do not mix with
 // Next.
 func (s *Scan) NextRun() (run []byte, ok bool) {
-	if s.err != nil {
+	if s.ended || s.err != nil {
 		return nil, false
 	}
 	select {
@@ -200,10 +220,16 @@ func (s *Scan) NextRun() (run []byte, ok bool) {
 	select {
 	case run, ok = <-s.runs:
 		if !ok {
-			s.err = s.produced
+			s.ended, s.err = true, s.produced
 			s.Close()
+			return nil, false
 		}
-		return run, ok
+		s.ahead.Add(-int64(len(run)))
+		select {
+		case s.taken <- struct{}{}:
+		default:
+		}
+		return run, true
 	case <-s.quit:
 		s.err = ErrClosed
 	}

@@ -1,7 +1,6 @@
 package kv
 
 import (
-	"math"
 	"strconv"
 
 	"tempestkv/kv/base"
@@ -42,7 +41,7 @@ func (db *DB) end() {
 	close(db.ended)
 	db.sending.Lock()
 	defer db.sending.Unlock()
-	for _, w := range db.group {
+	for _, w := range db.unanswered {
 		w.sink.WriteDone(w.id, 0, db.fate)
 	}
 	if db.serving.sink != nil {
@@ -71,21 +70,17 @@ func panicText(p any) string {
 	return "panic"
 }
 
-// commitWaiting commits the writes that wait, so that a read sees every write
-// sent before it.
+// commitWaiting commits the writes that wait now, so that a read sees every
+// write sent before it. Writes that keep coming do not hold the read up.
 func (db *DB) commitWaiting() {
-	for {
-		select {
-		case w := <-db.writes:
-			db.commit(w)
-		default:
-			return
-		}
+	for waiting := len(db.writes); waiting > 0; {
+		waiting -= db.commit(<-db.writes)
 	}
 }
 
-// commit writes first, and what waits behind it, as one group.
-func (db *DB) commit(first writeRequest) {
+// commit writes first, and what waits behind it, as one group. It returns the
+// length of the group.
+func (db *DB) commit(first writeRequest) int {
 	group, size := append(db.group[:0], first), len(first.ops)
 take:
 	for size < maxGroupBytes {
@@ -97,11 +92,9 @@ take:
 			break take
 		}
 	}
-	// From here on a panic must find the group to answer it.
-	db.group = group
+	// A panic must find those that have no answer yet.
+	db.unanswered = group
 	err := db.commitGroup(group)
-	db.group = db.group[:0]
-
 	seq := db.visible
 	if err == nil {
 		for _, w := range group {
@@ -109,14 +102,17 @@ take:
 		}
 	}
 	for i, w := range group {
+		db.unanswered = group[i+1:]
 		if err != nil {
 			w.sink.WriteDone(w.id, 0, err)
 		} else {
 			seq += base.SeqNum(w.count)
 			w.sink.WriteDone(w.id, seq, nil)
 		}
-		group[i] = writeRequest{} // let go of the caller's bytes
 	}
+	clear(group) // let go of the callers' bytes
+	db.group = group
+	return len(group)
 }
 
 // commitGroup does the work of commit in the order that makes it safe: log,
@@ -130,6 +126,7 @@ func (db *DB) commitGroup(group []writeRequest) error {
 			return err
 		}
 	}
+	// At two bytes an operation and more, no group comes near 2^32 of them.
 	var count uint64
 	strict := false
 	for _, w := range group {
@@ -140,7 +137,7 @@ func (db *DB) commitGroup(group []writeRequest) error {
 		return base.Wrap(ErrReadOnly, "sequence numbers are used up", nil)
 	}
 	if count > 0 {
-		if err := db.appendGroup(group, count); err != nil {
+		if err := db.appendGroup(group, uint32(count)); err != nil {
 			return db.fail(err)
 		}
 	}
@@ -172,12 +169,9 @@ func (db *DB) commitGroup(group []writeRequest) error {
 // goes before it in the same write: an empty batch whose presence proves to
 // recovery that all before it was durable once, so that damage there is
 // corruption and not a torn tail.
-func (db *DB) appendGroup(group []writeRequest, count uint64) error {
-	if count > math.MaxUint32 {
-		return base.Wrap(ErrInvalidArgument, "a group has more than 2^32 operations", nil)
-	}
+func (db *DB) appendGroup(group []writeRequest, count uint32) error {
 	p := append(db.payload[:0], make([]byte, batch.HeaderSize)...)
-	batch.PutHeader(p, db.visible+1, uint32(count))
+	batch.PutHeader(p, db.visible+1, count)
 	for _, w := range group {
 		p = append(p, w.ops...)
 	}
@@ -233,7 +227,7 @@ func (db *DB) rotate() error {
 	db.oldLogs += db.log.Offset()
 	db.imm = append(db.imm, db.mem)
 	db.mem = memtable.New(db.cmp)
-	db.useLog(num, f, 0)
+	db.useLog(num, f, 0, true)
 	if err := old.Close(); err != nil {
 		db.opts.Logger(LogWarning, "closing a log: "+err.Error())
 	}
@@ -249,29 +243,45 @@ func (db *DB) createLog(num uint64) (vfs.File, error) {
 	return db.fs.Create(vfs.FileDesc{Type: vfs.TypeLog, Num: num}, reserve)
 }
 
-func (db *DB) useLog(num uint64, f vfs.File, size int64) {
+// useLog appends to f from size on. All of f is durable now (vfs.FS, Create and
+// Reopen); marked says whether a sync marker stands at its end.
+func (db *DB) useLog(num uint64, f vfs.File, size int64, marked bool) {
 	db.logNum, db.logFile, db.log = num, f, wal.NewWriter(f, size)
-	// What an earlier run left in the log may never have been synced.
-	db.synced, db.marked = size == 0, size == 0
+	db.synced, db.marked = true, marked
 }
 
 // seal makes the log durable and says so in it, so that a store that was
-// closed in order can tell damage from a torn tail up to its last byte.
+// closed in order can tell damage from a torn tail up to its last byte. It
+// returns why the DB is read-only, if it is. A marker that cannot be written
+// costs no data, only that proof.
 func (db *DB) seal() error {
-	if db.failed == nil {
-		if err := db.syncLog(); err == nil && !db.marked {
-			batch.PutHeader(db.marker[:], db.visible+1, 0)
-			if err := db.log.AddRecord(db.marker[:]); err != nil {
-				db.fail(err)
-			} else if err := db.logFile.Sync(); err != nil {
-				db.fail(err)
-			}
+	if db.failed == nil && db.syncLog() == nil && !db.marked {
+		batch.PutHeader(db.marker[:], db.visible+1, 0)
+		err := db.log.AddRecord(db.marker[:])
+		if err == nil {
+			err = db.logFile.Sync()
+		}
+		if err != nil {
+			db.opts.Logger(LogWarning, "closing without a sync marker: "+err.Error())
 		}
 	}
 	if err := db.logFile.Close(); err != nil {
-		db.fail(err)
+		db.opts.Logger(LogWarning, "closing a log: "+err.Error())
 	}
 	return db.failed
+}
+
+// serveWaiting answers the calls of all kinds that wait now.
+func (db *DB) serveWaiting() {
+	for range len(db.gets) {
+		db.serveGets(<-db.gets)
+		if len(db.gets) == 0 {
+			break
+		}
+	}
+	for range len(db.scans) {
+		db.startScan(<-db.scans)
+	}
 }
 
 // serveGets answers first and the gets that wait behind it, each after the
@@ -319,17 +329,14 @@ func (db *DB) get(key []byte) ([]byte, error) {
 	if db.cmp.HasSuffix {
 		return db.getLogical(key)
 	}
-	value, kind, ok := db.mem.Get(key, db.visible)
+	value, trailer, ok := db.mem.Get(key, db.visible)
 	for i := len(db.imm) - 1; i >= 0 && !ok; i-- {
-		value, kind, ok = db.imm[i].Get(key, db.visible)
+		value, trailer, ok = db.imm[i].Get(key, db.visible)
 	}
-	if !ok || kind == base.KindDelete {
+	if !ok {
 		return nil, ErrNotFound
 	}
-	if f := db.opts.Filter; f != nil && !f(base.MakeInternalKey(key, db.visible, kind), value) {
-		return nil, ErrNotFound
-	}
-	return value, nil
+	return db.show(base.InternalKey{UserKey: key, Trailer: trailer}, value)
 }
 
 // getLogical finds the newest version of key's logical key at or behind key,
@@ -345,14 +352,18 @@ func (db *DB) getLogical(key []byte) ([]byte, error) {
 		}
 		return nil, ErrNotFound
 	}
-	k, value := it.Key(), it.Value()
-	if !db.cmp.SameLogicalKey(k.UserKey, key) || k.Kind() == base.KindDelete {
-		return nil, ErrNotFound
-	}
-	if f := db.opts.Filter; f != nil && !f(k, value) {
+	if !db.cmp.SameLogicalKey(it.Key().UserKey, key) {
 		return nil, ErrNotFound
 	}
 	// The value lives in an arena, which outlives the iterator.
+	return db.show(it.Key(), it.Value())
+}
+
+// show returns the value of an entry, ErrNotFound where readers may not see it.
+func (db *DB) show(key base.InternalKey, value []byte) ([]byte, error) {
+	if key.Kind() == base.KindDelete || db.opts.Filter != nil && !db.opts.Filter(key, value) {
+		return nil, ErrNotFound
+	}
 	return value, nil
 }
 

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"math"
 	"runtime"
+	"sync"
 
 	"tempestkv/kv"
 	"tempestkv/kv/base"
@@ -41,18 +42,22 @@ const (
 var ctx context.Context
 
 // bridge joins the host and the engine. All of its goroutines share the one
-// thread of js/wasm and give way only at channels, so its fields need no lock.
+// thread of js/wasm, but any allocation may park the one that runs while garbage
+// is collected. A field without a lock is therefore only touched in stretches
+// that allocate nothing.
 type bridge struct {
 	host   host
 	device volume.Device
 	frames chan *request
-	inbox  []byte   // what alloc returned last
-	pool   [][]byte // buffers of frames that are done
+	inbox  []byte // what alloc returned last
+	pool   bufferPool
 
 	vol    *volume.Volume
 	db     *kv.DB
-	scans  map[scanKey]*openScan
 	closed bool
+
+	scanMu sync.Mutex // guards scans
+	scans  map[scanKey]*openScan
 
 	// unanswered counts the requests under way. While it is above zero and
 	// nothing waits for the host, settle keeps the engine running.
@@ -75,9 +80,9 @@ type scanKey struct{ session, id uint32 }
 
 // openScan is a scan as the bridge holds it.
 type openScan struct {
-	scan *kv.Scan
+	key  scanKey
 	next chan scanNext
-	held []byte // a run that did not fit the last answer
+	quit chan struct{} // closed when the scan is
 }
 
 type scanNext struct {
@@ -96,10 +101,7 @@ func newBridge(h host, d volume.Device) *bridge {
 
 // alloc returns a buffer of n bytes and remembers it as the inbox.
 func (b *bridge) alloc(n uint32) []byte {
-	b.inbox = nil
-	if last := len(b.pool) - 1; last >= 0 && cap(b.pool[last]) >= int(n) {
-		b.inbox, b.pool = b.pool[last], b.pool[:last]
-	} else {
+	if b.inbox = b.pool.get(n); b.inbox == nil {
 		b.inbox = make([]byte, max(n, 4096))
 	}
 	return b.inbox
@@ -127,7 +129,7 @@ func (b *bridge) submit(n uint32) {
 // Giving way once is not enough: a garbage collection that begins in the
 // worker parks it, and nothing would run Go again until the next call.
 func (b *bridge) settle() {
-	for turn := 0; b.unanswered > 0 && len(waiting.calls) == 0; turn++ {
+	for turn := 0; b.unanswered > 0 && waiting.count.Load() == 0; turn++ {
 		if turn == maxTurns {
 			b.host.schedule()
 			break
@@ -151,21 +153,22 @@ func (b *bridge) serve() {
 	}
 }
 
-// begin starts an answer for session; the caller appends its body to b.out.buf
-// and calls b.out.end.
-func (b *bridge) begin(session, id uint32, status, flags byte) {
-	if b.out.count > 0 && (session != b.outSession || len(b.out.buf) >= replyBytes) {
-		b.flush()
+// reply adds an answer to those of the turn.
+func (b *bridge) reply(session, id uint32, status, flags byte, body []byte) {
+	for {
+		if b.out.count > 0 && (session != b.outSession || len(b.out.buf) >= replyBytes) {
+			b.flush()
+		}
+		if b.out.grow(entryHeaderSize + len(body)) {
+			break
+		}
 	}
 	b.outSession = session
-	b.out.begin(id, status, flags)
+	b.out.add(id, status, flags, body)
 }
 
 func (b *bridge) fail(session, id uint32, err error) {
-	b.begin(session, id, statusError, 0)
-	b.out.buf = appendString(b.out.buf, kv.Code(err))
-	b.out.buf = appendString(b.out.buf, err.Error())
-	b.out.end()
+	b.reply(session, id, statusError, 0, appendString(appendString(nil, kv.Code(err)), err.Error()))
 }
 
 // dispatch carries out one request or sends it on its way.
@@ -202,22 +205,18 @@ func (b *bridge) start(r *request, e entry) error {
 		if len(e.body) != 8 {
 			return malformed("scanNext has no 8 bytes")
 		}
-		s := b.scans[scanKey{r.session, binary.LittleEndian.Uint32(e.body)}]
-		if s == nil {
-			return base.Wrap(kv.ErrClosed, "no such scan", nil)
+		n := scanNext{id: e.id, maxBytes: runBytes(binary.LittleEndian.Uint32(e.body[4:]))}
+		if err := b.askScan(scanKey{r.session, binary.LittleEndian.Uint32(e.body)}, n); err != nil {
+			return err
 		}
-		select {
-		case s.next <- scanNext{id: e.id, maxBytes: int(binary.LittleEndian.Uint32(e.body[4:]))}:
-			r.release()
-		default:
-			return base.Wrap(kv.ErrBusy, "too many calls wait for one scan", nil)
-		}
+		r.release()
 	case opScanClose:
 		if len(e.body) != 4 {
 			return malformed("scanClose has no 4 bytes")
 		}
-		key := scanKey{r.session, binary.LittleEndian.Uint32(e.body)}
-		b.closeScan(key, b.scans[key])
+		b.closeScans(func(s *openScan) bool {
+			return s.key == scanKey{r.session, binary.LittleEndian.Uint32(e.body)}
+		})
 		r.answer(e.id, nil)
 	case opStats:
 		b.stats(r, e.id)
@@ -249,12 +248,9 @@ func (b *bridge) open(r *request, e entry) error {
 	}
 	go b.watch(b.db)
 	rec := b.db.Recovery()
-	b.begin(r.session, e.id, statusOK, 0)
-	b.out.buf = binary.LittleEndian.AppendUint64(b.out.buf, uint64(rec.Sequence))
-	b.out.buf = binary.LittleEndian.AppendUint64(b.out.buf, uint64(rec.DroppedBytes))
-	b.out.buf = appendString(b.out.buf, rec.Text)
-	b.out.end()
-	r.done()
+	body := binary.LittleEndian.AppendUint64(nil, uint64(rec.Sequence))
+	body = binary.LittleEndian.AppendUint64(body, uint64(rec.DroppedBytes))
+	r.answer(e.id, appendString(body, rec.Text))
 	return nil
 }
 
@@ -325,18 +321,18 @@ type manyGets struct {
 
 func (m *manyGets) GetDone(_ uint64, value []byte, err error) {
 	switch {
-	case err == nil:
-		m.body = append(binary.AppendUvarint(m.body, uint64(len(value))+1), value...)
+	case m.err != nil:
 	case errors.Is(err, kv.ErrNotFound):
 		m.body = append(m.body, 0)
-	case m.err == nil:
+	case err != nil:
 		m.err = err
+	case len(m.body)+binary.MaxVarintLen32+len(value) > maxReplyBody:
+		m.body, m.err = nil, base.Wrap(kv.ErrInvalidArgument, "the values of one getMany are larger than a frame", nil)
+	default:
+		m.body = append(binary.AppendUvarint(m.body, uint64(len(value))+1), value...)
 	}
 	if m.left--; m.left > 0 {
 		return
-	}
-	if m.err == nil && len(m.body) > maxReplyBody {
-		m.err = base.Wrap(kv.ErrInvalidArgument, "the values of one getMany are larger than a frame", nil)
 	}
 	if m.err != nil {
 		m.answerError(m.id, m.err)
@@ -359,7 +355,7 @@ func (b *bridge) scan(r *request, e entry) error {
 		Reverse:  e.flags&scanReverse != 0,
 		KeysOnly: e.flags&scanKeysOnly != 0,
 		Limit:    int(limit),
-		RunBytes: min(max(int(maxBytes), 1), maxRunBytes),
+		RunBytes: runBytes(maxBytes),
 		Bounds: iterator.Bounds{
 			LowerExclusive: e.flags&scanLowerExclusive != 0,
 			UpperInclusive: e.flags&scanUpperInclusive != 0,
@@ -373,80 +369,112 @@ func (b *bridge) scan(r *request, e entry) error {
 	if e.flags&scanHasUpper != 0 {
 		opts.Upper = append([]byte{}, upper...)
 	}
-	key := scanKey{r.session, e.id}
-	if b.scans[key] != nil {
+	s := &openScan{
+		key:  scanKey{r.session, e.id},
+		next: make(chan scanNext, scanQueue),
+		quit: make(chan struct{}),
+	}
+	if !b.addScan(s) {
 		return base.Wrap(kv.ErrInvalidArgument, "the id is that of an open scan", nil)
 	}
-	s := &openScan{next: make(chan scanNext, scanQueue)}
-	b.scans[key] = s
-	s.next <- scanNext{id: e.id, maxBytes: int(maxBytes)}
+	s.next <- scanNext{id: e.id, maxBytes: opts.RunBytes}
 	r.release()
-	go b.serveScan(key, s, r.session, opts)
+	go b.serveScan(b.db, s, opts)
 	return nil
+}
+
+// runBytes bounds what a client asks for.
+func runBytes(n uint32) int { return int(min(max(n, 1), maxRunBytes)) }
+
+func (b *bridge) addScan(s *openScan) bool {
+	b.scanMu.Lock()
+	defer b.scanMu.Unlock()
+	if b.scans[s.key] != nil {
+		return false
+	}
+	b.scans[s.key] = s
+	return true
+}
+
+// askScan queues a call for the next run of a scan. The lock keeps the queue
+// from being closed meanwhile.
+func (b *bridge) askScan(key scanKey, n scanNext) error {
+	b.scanMu.Lock()
+	defer b.scanMu.Unlock()
+	s := b.scans[key]
+	if s == nil {
+		return base.Wrap(kv.ErrClosed, "no such scan", nil)
+	}
+	select {
+	case s.next <- n:
+		return nil
+	default:
+		return base.Wrap(kv.ErrBusy, "too many calls wait for one scan", nil)
+	}
+}
+
+// closeScans forgets the scans that which names; their goroutines answer what
+// still waits and end.
+func (b *bridge) closeScans(which func(*openScan) bool) {
+	b.scanMu.Lock()
+	defer b.scanMu.Unlock()
+	for key, s := range b.scans {
+		if which(s) {
+			delete(b.scans, key)
+			close(s.quit)
+			close(s.next)
+		}
+	}
 }
 
 // serveScan answers the calls for runs of one scan. It ends when the scan is
 // closed and its last call answered.
-func (b *bridge) serveScan(key scanKey, s *openScan, session uint32, opts kv.ScanOptions) {
-	scan, err := b.db.Scan(ctx, &opts)
+func (b *bridge) serveScan(db *kv.DB, s *openScan, opts kv.ScanOptions) {
+	scan, err := db.Scan(ctx, &opts)
 	if err == nil {
-		s.scan = scan
-		if b.scans[key] != s { // closed before it began
-			scan.Close()
-		}
+		defer scan.Close()
 	}
+	var held []byte
 	for n := range s.next {
 		var run []byte
 		var flags byte
+		select {
+		case <-s.quit:
+			err = kv.ErrClosed
+		default:
+		}
 		if err == nil {
-			run, flags, err = s.nextRun(n.maxBytes)
+			run, held, flags, err = nextRun(scan, held, n.maxBytes)
+		}
+		if flags&scanEnded != 0 || err != nil {
+			b.closeScans(func(other *openScan) bool { return other == s })
 		}
 		if err != nil {
-			b.closeScan(key, s)
-			b.fail(session, n.id, err)
+			b.fail(s.key.session, n.id, err)
 		} else {
-			b.begin(session, n.id, statusOK, flags)
-			b.out.buf = append(b.out.buf, run...)
-			b.out.end()
-		}
-		if flags&scanEnded != 0 {
-			b.closeScan(key, s)
-			err = base.Wrap(kv.ErrClosed, "the scan has ended", nil)
+			b.reply(s.key.session, n.id, statusOK, flags, run)
 		}
 		b.unanswered--
 	}
 }
 
-// nextRun joins the runs of the scan until maxBytes are reached.
-func (s *openScan) nextRun(maxBytes int) (run []byte, flags byte, err error) {
-	run, s.held = s.held, nil
+// nextRun joins the runs of a scan, the first of which may have been held back,
+// until maxBytes are reached. It returns the run that did not fit any more.
+func nextRun(scan *kv.Scan, first []byte, maxBytes int) (run, held []byte, flags byte, err error) {
+	run = first
 	for {
-		next, ok := s.scan.NextRun()
+		next, ok := scan.NextRun()
 		switch {
 		case !ok:
-			return run, scanEnded, s.scan.Error()
+			return run, nil, scanEnded, scan.Error()
 		case len(run) == 0:
 			run = next
 		case len(run)+len(next) > maxBytes:
-			s.held = next
-			return run, 0, nil
+			return run, next, 0, nil
 		default:
 			run = append(run, next...)
 		}
 	}
-}
-
-// closeScan forgets s, the scan under key, and frees its read state. Closing
-// one that is closed does nothing.
-func (b *bridge) closeScan(key scanKey, s *openScan) {
-	if s == nil || b.scans[key] != s {
-		return
-	}
-	delete(b.scans, key)
-	if s.scan != nil {
-		s.scan.Close()
-	}
-	close(s.next)
 }
 
 func (b *bridge) stats(r *request, id uint32) {
@@ -480,9 +508,7 @@ func (b *bridge) stats(r *request, id uint32) {
 
 // close ends the scans, then the DB, then the volume.
 func (b *bridge) close(r *request, id uint32) {
-	for key, s := range b.scans {
-		b.closeScan(key, s)
-	}
+	b.closeScans(func(*openScan) bool { return true })
 	db := b.db
 	b.db, b.closed = nil, true
 	err := db.Close()
@@ -504,11 +530,9 @@ func (r *request) WriteDone(id uint64, seq base.SeqNum, err error) {
 		r.answerError(uint32(id), err)
 		return
 	}
-	b := r.bridge
-	b.begin(r.session, uint32(id), statusOK, 0)
-	b.out.buf = binary.LittleEndian.AppendUint64(b.out.buf, uint64(seq))
-	b.out.end()
-	r.done()
+	var body [8]byte
+	binary.LittleEndian.PutUint64(body[:], uint64(seq))
+	r.answer(uint32(id), body[:])
 }
 
 // GetDone answers a get.
@@ -517,8 +541,7 @@ func (r *request) GetDone(id uint64, value []byte, err error) {
 	case err == nil:
 		r.answer(uint32(id), value)
 	case errors.Is(err, kv.ErrNotFound):
-		r.bridge.begin(r.session, uint32(id), statusNotFound, 0)
-		r.bridge.out.end()
+		r.bridge.reply(r.session, uint32(id), statusNotFound, 0, nil)
 		r.done()
 	default:
 		r.answerError(uint32(id), err)

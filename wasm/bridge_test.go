@@ -22,6 +22,7 @@ type fakeHost struct {
 	t         *testing.T
 	replies   map[uint32][]reply // by session
 	frames    int
+	largest   int // size of a frame
 	scheduled int
 	lines     []string
 }
@@ -34,6 +35,7 @@ type reply struct {
 
 func (h *fakeHost) reply(frame []byte) {
 	h.frames++
+	h.largest = max(h.largest, len(frame))
 	if frame[0] != frameVersion || frame[1] != frameReply || int(binary.LittleEndian.Uint32(frame[12:])) != len(frame) {
 		h.t.Fatalf("bad header of a reply: %x", frame[:frameHeaderSize])
 	}
@@ -331,6 +333,78 @@ func TestTooManyScans(t *testing.T) {
 	}
 }
 
+// TestAnswersAreWrittenWhole: while an answer grows, a collection may park its
+// goroutine, and others answer meanwhile.
+func TestAnswersAreWrittenWhole(t *testing.T) {
+	e := opened(t)
+	value := strings.Repeat("v", 100_000)
+	for i := range 10 {
+		e.call(call{id: 1, op: opWrite, body: putOps(fmt.Sprint(i), value)})
+	}
+	for range 10 {
+		var calls []call
+		for i := range uint32(60) {
+			calls = append(calls, call{id: i, op: opScan, body: scanBody(0, 1<<20, "", "")})
+			calls = append(calls, call{id: 100 + i, op: opGet, body: []byte("3")})
+		}
+		for len(calls) > 0 {
+			answers := e.call(calls...)
+			if len(answers) != len(calls) {
+				t.Fatalf("%d answers to %d calls", len(answers), len(calls))
+			}
+			calls = calls[:0]
+			for _, r := range answers {
+				if r.status != statusOK || r.id >= 100 && string(r.body) != value {
+					t.Fatalf("call %d: status %d, %d bytes", r.id, r.status, len(r.body))
+				}
+				if r.id < 100 && r.flags&scanEnded == 0 {
+					calls = append(calls, call{id: r.id, op: opScanNext, body: u32s(r.id, 1<<20)})
+				}
+			}
+		}
+	}
+}
+
+func TestAScanAndTheCloseOfTheEngineInOneFrame(t *testing.T) {
+	e := opened(t)
+	e.call(call{id: 1, op: opWrite, body: putOps("a", "1", "b", "2")})
+	r := e.call(call{id: 2, op: opScan, body: scanBody(0, 1, "", "")}, call{id: 3, op: opClose})
+	if len(r) != 2 || e.unanswered != 0 {
+		t.Errorf("%+v", r)
+	}
+}
+
+func TestCallsBeforeTheCloseInOneFrameAreCarriedOut(t *testing.T) {
+	for range 50 {
+		e := opened(t)
+		r := e.call(call{id: 1, op: opWrite, body: putOps("a", "1")}, call{id: 2, op: opGet, body: []byte("a")}, call{id: 3, op: opClose})
+		for _, x := range r {
+			if x.status != statusOK {
+				t.Fatalf("call %d: %s", x.id, codeOf(x))
+			}
+		}
+	}
+}
+
+func TestAGetManyLargerThanAFrameIsRefused(t *testing.T) {
+	e := opened(t)
+	e.call(call{id: 1, op: opWrite, body: putOps("a", strings.Repeat("v", 1<<20))})
+	many := func(count int) []byte {
+		return append(u32s(uint32(count)), strings.Repeat("\x01a", count)...)
+	}
+	r := e.call(call{id: 1, op: opGetMany, body: many(126)}, call{id: 2, op: opGetMany, body: many(200)}, call{id: 3, op: opGet, body: []byte("a")})
+	got := map[uint32]string{}
+	for _, x := range r {
+		got[x.id] = codeOf(x)
+	}
+	if got[1] != "status 0" || got[2] != "TEMPEST_INVALID_ARGUMENT" || got[3] != "status 0" {
+		t.Error(got)
+	}
+	if e.host.largest > maxFrameBytes {
+		t.Errorf("a reply frame of %d bytes", e.host.largest)
+	}
+}
+
 func TestSessionsAreAnsweredApart(t *testing.T) {
 	e := opened(t)
 	e.raw(frameOf(1, call{id: 5, op: opWrite, body: putOps("a", "1")}))
@@ -396,9 +470,7 @@ func TestMalformedFramesAreRefusedWhole(t *testing.T) {
 			}
 		}
 		clear(e.host.replies)
-		for k, s := range e.scans {
-			e.closeScan(k, s)
-		}
+		e.closeScans(func(*openScan) bool { return true })
 	}
 	if refused < 1000 {
 		t.Error("only", refused, "frames were refused")

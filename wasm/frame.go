@@ -18,8 +18,9 @@ const (
 	entryHeaderSize = 12
 	maxFrameBytes   = 128 << 20
 
-	// maxReplyBody leaves room for headers in the largest frame.
-	maxReplyBody = maxFrameBytes - frameHeaderSize - entryHeaderSize
+	// maxReplyBody leaves room in the largest frame for headers and for the
+	// answers that may stand before it.
+	maxReplyBody = maxFrameBytes - replyBytes - frameHeaderSize - entryHeaderSize
 
 	badFrameID = 0xffffffff
 
@@ -124,9 +125,7 @@ func (r *request) each(f func(entry)) {
 }
 
 func (r *request) answer(id uint32, body []byte) {
-	r.bridge.begin(r.session, id, statusOK, 0)
-	r.bridge.out.buf = append(r.bridge.out.buf, body...)
-	r.bridge.out.end()
+	r.bridge.reply(r.session, id, statusOK, 0, body)
 	r.done()
 }
 
@@ -143,42 +142,78 @@ func (r *request) done() {
 
 // release tells that one call needs the frame's bytes no more.
 func (r *request) release() {
-	if r.left--; r.left == 0 && cap(r.buf) <= poolBytes && len(r.bridge.pool) < 4 {
-		r.bridge.pool = append(r.bridge.pool, r.buf[:cap(r.buf)])
+	if r.left--; r.left == 0 {
+		r.bridge.pool.put(r.buf)
 		r.buf = nil
 	}
+}
+
+// bufferPool keeps the buffers of frames that are done, for the next ones.
+type bufferPool struct {
+	bufs  [4][]byte
+	count int
+}
+
+func (p *bufferPool) put(buf []byte) {
+	if cap(buf) <= poolBytes && p.count < len(p.bufs) {
+		p.bufs[p.count] = buf[:cap(buf)]
+		p.count++
+	}
+}
+
+// get returns a buffer of at least n bytes, or nil.
+func (p *bufferPool) get(n uint32) []byte {
+	if p.count == 0 || cap(p.bufs[p.count-1]) < int(n) {
+		return nil
+	}
+	p.count--
+	return p.bufs[p.count]
 }
 
 // replyWriter builds a reply frame.
 type replyWriter struct {
 	buf   []byte
 	count uint32
-	start int // of the entry being written
 }
 
-func (w *replyWriter) begin(id uint32, status, flags byte) {
-	if w.count == 0 {
-		w.buf = append(w.buf[:0], make([]byte, frameHeaderSize)...)
+// grow makes room for size bytes more and returns whether there was room
+// already. Where there was none it allocates, which may let other goroutines
+// run and write answers of their own: look at everything anew.
+func (w *replyWriter) grow(size int) bool {
+	size += frameHeaderSize
+	if cap(w.buf)-len(w.buf) >= size {
+		return true
 	}
-	w.start = len(w.buf)
-	w.buf = binary.LittleEndian.AppendUint32(w.buf, id)
-	w.buf = append(w.buf, status, flags, 0, 0, 0, 0, 0, 0)
+	grown := make([]byte, 0, max(2*cap(w.buf), len(w.buf)+size, 4096))
+	if cap(grown) >= len(w.buf) {
+		w.buf = append(grown, w.buf...)
+	}
+	return false
 }
 
-func (w *replyWriter) end() {
-	binary.LittleEndian.PutUint32(w.buf[w.start+8:], uint32(len(w.buf)-w.start-entryHeaderSize))
+// add adds an entry. There is room for it, so nothing is allocated and no other
+// goroutine sees it half written.
+func (w *replyWriter) add(id uint32, status, flags byte, body []byte) {
+	if w.count == 0 {
+		w.buf = w.buf[:frameHeaderSize]
+	}
+	w.buf = binary.LittleEndian.AppendUint32(w.buf, id)
+	w.buf = append(w.buf, status, flags, 0, 0)
+	w.buf = binary.LittleEndian.AppendUint32(w.buf, uint32(len(body)))
+	w.buf = append(w.buf, body...)
 	w.count++
 }
 
-// finish fills in the header and returns the frame. The next begin reuses its
+// finish fills in the header and returns the frame. The next add reuses its
 // bytes.
 func (w *replyWriter) finish(session uint32) []byte {
-	w.buf[0], w.buf[1] = frameVersion, frameReply
-	binary.LittleEndian.PutUint32(w.buf[4:], session)
-	binary.LittleEndian.PutUint32(w.buf[8:], w.count)
-	binary.LittleEndian.PutUint32(w.buf[12:], uint32(len(w.buf)))
 	frame := w.buf
-	w.count = 0
+	clear(frame[:frameHeaderSize])
+	frame[0], frame[1] = frameVersion, frameReply
+	binary.LittleEndian.PutUint32(frame[4:], session)
+	binary.LittleEndian.PutUint32(frame[8:], w.count)
+	binary.LittleEndian.PutUint32(frame[12:], uint32(len(frame)))
+	w.buf, w.count = frame[:0], 0
 	if cap(w.buf) > poolBytes {
 		w.buf = nil
 	}

@@ -5,6 +5,8 @@ package main
 import (
 	"runtime"
 	"strconv"
+	"sync"
+	"sync/atomic"
 	"unsafe"
 
 	"tempestkv/kv"
@@ -112,6 +114,8 @@ func finish(call string, result float64) (int64, error) {
 
 // waitList holds the device calls that wait for the host, by token.
 type waitList struct {
+	count atomic.Int32
+	mu    sync.Mutex // guards calls
 	calls map[uint32]chan float64
 }
 
@@ -119,16 +123,22 @@ var waiting = waitList{calls: map[uint32]chan float64{}}
 
 func (l *waitList) wait(token uint32) float64 {
 	c := make(chan float64, 1)
+	l.mu.Lock()
 	l.calls[token] = c
+	l.mu.Unlock()
+	l.count.Add(1)
 	return <-c
 }
 
 func (l *waitList) wake(token uint32, result float64) {
+	l.mu.Lock()
 	c, ok := l.calls[token]
+	delete(l.calls, token)
+	l.mu.Unlock()
 	if !ok {
 		panic("tempestkv: wake of a call that does not wait")
 	}
-	delete(l.calls, token)
+	l.count.Add(-1)
 	c <- result
 }
 

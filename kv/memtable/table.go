@@ -93,12 +93,12 @@ func (t *Table) Add(seq base.SeqNum, kind base.Kind, key, value []byte) {
 // number of at most at; ok is false where there is none. The value shares the
 // table's memory: it must not be changed, and lives as long as anybody holds
 // it. Get does not allocate.
-func (t *Table) Get(key []byte, at base.SeqNum) (value []byte, kind base.Kind, ok bool) {
+func (t *Table) Get(key []byte, at base.SeqNum) (value []byte, trailer base.Trailer, ok bool) {
 	chunks := *t.arena.chunks.Load()
 	for ref := t.index.get(chunks, key); ref != noRef; {
 		e := entryAt(chunks, ref)
-		if trailer := entryTrailer(e); trailer.SeqNum() <= at {
-			return entryValue(e), trailer.Kind(), true
+		if trailer = entryTrailer(e); trailer.SeqNum() <= at {
+			return entryValue(e), trailer, true
 		}
 		ref = entryOlder(e)
 	}

@@ -67,7 +67,8 @@ func TestGetReturnsTheNewestVersionThatIsNotTooNew(t *testing.T) {
 		{"a\x00", base.MaxSeqNum, "", 0, false},
 		{"e", base.MaxSeqNum, "", 0, false},
 	} {
-		value, kind, ok := m.Get([]byte(c.key), c.at)
+		value, trailer, ok := m.Get([]byte(c.key), c.at)
+		kind := trailer.Kind()
 		if string(value) != c.want || kind != c.kind || ok != c.ok {
 			t.Errorf("Get(%q, %d) = %q, %d, %t; want %q, %d, %t",
 				c.key, c.at, value, kind, ok, c.want, c.kind, c.ok)
@@ -81,11 +82,11 @@ func TestPutAndDeleteOfOneKeyInOneBatchEndAsWritten(t *testing.T) {
 	m.Add(2, base.KindDelete, []byte("gone"), nil)
 	m.Add(3, base.KindDelete, []byte("kept"), nil)
 	m.Add(4, base.KindPut, []byte("kept"), []byte("y"))
-	if _, kind, ok := m.Get([]byte("gone"), 4); !ok || kind != base.KindDelete {
-		t.Errorf("after put, delete: kind %d, %t; want a tombstone", kind, ok)
+	if _, trailer, ok := m.Get([]byte("gone"), 4); !ok || trailer.Kind() != base.KindDelete {
+		t.Errorf("after put, delete: kind %d, %t; want a tombstone", trailer, ok)
 	}
-	if value, kind, ok := m.Get([]byte("kept"), 4); !ok || kind != base.KindPut || string(value) != "y" {
-		t.Errorf("after delete, put: %q, kind %d, %t; want y", value, kind, ok)
+	if value, trailer, ok := m.Get([]byte("kept"), 4); !ok || trailer.Kind() != base.KindPut || string(value) != "y" {
+		t.Errorf("after delete, put: %q, kind %d, %t; want y", value, trailer, ok)
 	}
 }
 
@@ -275,9 +276,9 @@ func TestTableAgainstModel(t *testing.T) {
 			if i >= 0 {
 				want = rows[i]
 			}
-			value, kind, ok := m.Get(k, at)
-			if ok != (i >= 0) || kind != want.key.Kind() || !bytes.Equal(value, want.value) {
-				t.Fatalf("Get(%q, %d) = %q, %d, %t; want %v", k, at, value, kind, ok, want)
+			value, trailer, ok := m.Get(k, at)
+			if ok != (i >= 0) || trailer != want.key.Trailer || !bytes.Equal(value, want.value) {
+				t.Fatalf("Get(%q, %d) = %q, %x, %t; want %v", k, at, value, trailer, ok, want)
 			}
 		}
 

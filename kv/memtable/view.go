@@ -146,6 +146,8 @@ func (it *iter) seek(key []byte, reverse bool) bool {
 	// The probe sorts before every version of key, and equals none.
 	probe := item{abbr: v.arena.cmp.Abbreviate(key), trailer: ^base.Trailer(0), ref: refProbe}
 	v.arena.probeMu.Lock()
+	// Deferred, since a comparer that panics must not leave it locked.
+	defer v.arena.probeMu.Unlock()
 	v.arena.probe = key
 	switch belowAll, aboveAll := v.arena.less(probe, v.min), v.arena.less(v.max, probe); {
 	case reverse && aboveAll:
@@ -158,7 +160,6 @@ func (it *iter) seek(key []byte, reverse bool) bool {
 		v.tree.AscendGreaterOrEqual(probe, it.take)
 	}
 	v.arena.probe = nil
-	v.arena.probeMu.Unlock()
 	return it.end()
 }
 

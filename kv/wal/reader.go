@@ -60,6 +60,7 @@ type Reader struct {
 	pieceAt int64
 	record  []byte // a record of several fragments
 
+	start  int64 // where the record that Next returned last begins
 	pos    int64 // where the next record is looked for
 	end    int64 // behind the last record before any damage
 	damage int64 // where Resync starts
@@ -76,6 +77,10 @@ func NewReader(f io.ReaderAt, size int64) *Reader {
 // Offset returns the end of the last good record before any damage: a Writer
 // may continue there once everything behind is dropped.
 func (r *Reader) Offset() int64 { return r.end }
+
+// Start returns where the record that Next returned last begins, in bytes from
+// the start of the log.
+func (r *Reader) Start() int64 { return r.start }
 
 // Next returns the next record; its bytes are valid until the next call.
 //
@@ -101,38 +106,38 @@ func (r *Reader) Next() ([]byte, error) {
 
 func (r *Reader) next() ([]byte, error) {
 	r.record = r.record[:0]
-	start, inRecord := int64(0), false
+	inRecord := false
 	for {
 		at, b, err := r.block(r.pos)
 		if err != nil {
 			return nil, err
 		}
 		if !inRecord {
-			start = at
+			r.start = at
 		}
 		if len(b) == 0 {
 			if inRecord {
-				return nil, r.bad(start, at, "the file ends inside it")
+				return nil, r.bad(r.start, at, "the file ends inside it")
 			}
 			return nil, io.EOF
 		}
 		if isZero(b[:min(len(b), headerSize)]) {
 			if inRecord {
-				return nil, r.bad(start, at, "zeros in place of a later part")
+				return nil, r.bad(r.start, at, "zeros in place of a later part")
 			}
 			return nil, r.zeros(at)
 		}
 		kind, data, reason := parse(at, b)
 		if reason != "" {
-			return nil, r.bad(start, at, reason)
+			return nil, r.bad(r.start, at, reason)
 		}
 		switch {
 		case !inRecord && (kind == typeMiddle || kind == typeLast):
-			return nil, r.bad(start, at, "a later part without the first")
+			return nil, r.bad(r.start, at, "a later part without the first")
 		case inRecord && (kind == typeFull || kind == typeFirst):
-			return nil, r.bad(start, at, "another record in place of a later part")
+			return nil, r.bad(r.start, at, "another record in place of a later part")
 		case len(r.record)+len(data) > MaxRecordBytes:
-			return nil, r.bad(start, at, "larger than "+strconv.Itoa(MaxRecordBytes)+" bytes")
+			return nil, r.bad(r.start, at, "larger than "+strconv.Itoa(MaxRecordBytes)+" bytes")
 		}
 		r.pos = at + headerSize + int64(len(data))
 		if kind == typeFull {
@@ -184,8 +189,9 @@ func (r *Reader) zeros(at int64) error {
 // intact one it tries every place up to the end of the block, and then goes on
 // at the next block, where a fragment always starts. So it may also find a
 // record inside the payload of a damaged one, such as a copy of a log kept as
-// a value: what it finds serves to tell a torn tail from damage in the middle,
-// by contents that only a later record can have, and is not to be applied.
+// a value. Such a record is followed by others to the end of the block only by
+// chance: see what Next says behind it. What Resync finds serves to tell a torn
+// tail from damage in the middle, and is not to be applied.
 func (r *Reader) Resync() error {
 	if _, ok := r.err.(*BadRecordError); !ok {
 		return r.err
