@@ -6,8 +6,9 @@ SHELL := /bin/bash
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
 
-BENCHSTAT := golang.org/x/perf/cmd/benchstat@v0.0.0-20251208221838-04cf7a2dca90
-CHROMIUM  := $(shell command -v chromium || command -v chromium-browser || command -v google-chrome)
+BENCHSTAT := golang.org/x/perf/cmd/benchstat@v0.0.0-20260908200009-22c9c6c9d4da
+CHROMIUM  ?= $(shell command -v chromium || command -v chromium-browser || command -v google-chrome)
+APT_GET   := $(if $(filter 0,$(shell id -u)),,sudo) DEBIAN_FRONTEND=noninteractive apt-get
 WASM_EXEC := $(shell go env GOROOT)/lib/wasm/go_js_wasm_exec
 FUZZTIME  ?= 20s
 
@@ -16,7 +17,7 @@ WASM_TESTED := ./kv ./kv/base ./kv/batch ./kv/iterator ./kv/memtable ./kv/volume
 PORT      ?= 0
 
 GO_SOURCES   := go.mod go.sum $(shell find kv wasm -name '*.go' -not -name '*_test.go')
-JS_SOURCES   := js/package-lock.json js/tsconfig.json js/build.mjs $(shell find js/src -type f)
+JS_SOURCES   := js/package-lock.json js/tsconfig.json js/build.mjs js/test/internal.ts $(shell find js/src -type f)
 SITE_SOURCES := site/package-lock.json $(shell find site -name dist -prune -o -name node_modules -prune -o -type f -print)
 
 .PHONY: help
@@ -70,8 +71,16 @@ check: js/dist/index.js ## formatting, vet, modules, builds for every target, ty
 	go build ./...
 	npm run --prefix js check
 
+# The race detector needs a C compiler.
+.PHONY: gcc
+gcc:
+ifeq ($(shell command -v gcc),)
+	$(APT_GET) update -qq
+	$(APT_GET) install -y -qq gcc libc6-dev
+endif
+
 .PHONY: test-go
-test-go: ## the engine's tests, with the race detector
+test-go: gcc ## the engine's tests, with the race detector
 	go test -race ./...
 
 .PHONY: test-wasm
@@ -87,8 +96,8 @@ test-js: js/dist/index.js ## the package's tests in Node
 .PHONY: chromium
 chromium:
 ifeq ($(CHROMIUM),)
-	apt-get update -qq
-	DEBIAN_FRONTEND=noninteractive apt-get install -y -qq chromium
+	$(APT_GET) update -qq
+	$(APT_GET) install -y -qq chromium
 endif
 
 .PHONY: test-browser
@@ -100,7 +109,8 @@ test-browser: chromium site ## the package, crashes and the demo site in Chromiu
 bench: chromium js/dist/index.js ## against IndexedDB and idb-keyval in Chromium, and the engine natively
 	npm ci --prefix bench --no-audit --no-fund
 	node bench/bench.mjs
-	go test -run='^$$' -bench=. -benchmem ./kv/...
+	go test -run='^$$' -bench=. -benchmem -count=6 ./kv | tee build/bench.txt
+	go run $(BENCHSTAT) build/bench.txt
 
 .PHONY: size
 size: js/dist/index.js ## what a page downloads; fails over its budget
