@@ -39,8 +39,9 @@ site: site/dist/index.html ## the demo site, in site/dist
 
 # The volume is called once a group or less: not inlining in it saves 6 kB of
 # gzip and no time.
-build/tempestkv.wasm: $(GO_SOURCES) wasm/pack.mjs
-	GOOS=js GOARCH=wasm go build -trimpath -ldflags='-s -w' -gcflags='tempestkv/kv/volume=-l' -o build/engine.wasm ./wasm
+build/tempestkv.wasm: $(GO_SOURCES) wasm/slim.mjs wasm/pack.mjs
+	node wasm/slim.mjs build/slim.mod
+	GOOS=js GOARCH=wasm go build -modfile=build/slim.mod -trimpath -ldflags='-s -w' -gcflags='tempestkv/kv/volume=-l' -o build/engine.wasm ./wasm
 	node wasm/pack.mjs build/engine.wasm $@
 
 js/node_modules/.package-lock.json: js/package.json js/package-lock.json

@@ -1,7 +1,6 @@
 package kv
 
 import (
-	"context"
 	"sync"
 	"sync/atomic"
 
@@ -128,11 +127,19 @@ func (db *DB) Fate() error {
 	}
 }
 
+// Context is the part of context.Context that the engine uses, so that any
+// context.Context will do, and nil, which never ends. The engine does not import
+// the package itself: with it come time and its formatting, and every page
+// would download them.
+type Context interface {
+	// Done is closed when the caller no longer wants to wait.
+	Done() <-chan struct{}
+	// Err says why.
+	Err() error
+}
+
 // send puts r on ch. It waits while the queue is full, until ctx is done.
-//
-// A nil ctx never ends. It spares the bridge the package's values: any context
-// that exists brings the formatting of time into the binary, 20 kB of gzip.
-func send[T any](ctx context.Context, db *DB, ch chan<- T, r T) error {
+func send[T any](ctx Context, db *DB, ch chan<- T, r T) error {
 	db.sending.RLock()
 	defer db.sending.RUnlock()
 	select {
@@ -166,7 +173,7 @@ func send[T any](ctx context.Context, db *DB, ch chan<- T, r T) error {
 //
 // ErrInvalidArgument, ErrInvalidKey or ErrInvalidValue where ops is not a
 // well-formed batch.
-func (db *DB) SendWrite(ctx context.Context, ops []byte, count uint32, opts *WriteOptions, id uint64, sink Sink) error {
+func (db *DB) SendWrite(ctx Context, ops []byte, count uint32, opts *WriteOptions, id uint64, sink Sink) error {
 	if err := batch.Validate(ops, count); err != nil {
 		return err
 	}
@@ -180,13 +187,13 @@ func (db *DB) SendWrite(ctx context.Context, ops []byte, count uint32, opts *Wri
 // SendGet queues a lookup of one key and returns. key must not change until
 // sink is told. It waits while the queue is full, until ctx is done. An error
 // means that sink will not be called.
-func (db *DB) SendGet(ctx context.Context, key []byte, id uint64, sink Sink) error {
+func (db *DB) SendGet(ctx Context, key []byte, id uint64, sink Sink) error {
 	return send(ctx, db, db.gets, getRequest{key: key, id: id, sink: sink})
 }
 
 // SendGetMany is SendGet for several keys, which are looked up at one moment.
 // sink is told once for each key, in order.
-func (db *DB) SendGetMany(ctx context.Context, keys [][]byte, id uint64, sink Sink) error {
+func (db *DB) SendGetMany(ctx Context, keys [][]byte, id uint64, sink Sink) error {
 	if len(keys) == 0 {
 		return base.Wrap(ErrInvalidArgument, "no keys", nil)
 	}
@@ -231,7 +238,7 @@ func (w *waiter) wait() { <-w.done }
 // place in the queue; once queued the write happens.
 //
 // ErrReadOnly after an earlier write failed, ErrQuota, ErrIO, ErrClosed.
-func (db *DB) Apply(ctx context.Context, b *batch.Batch, opts *WriteOptions) (base.SeqNum, error) {
+func (db *DB) Apply(ctx Context, b *batch.Batch, opts *WriteOptions) (base.SeqNum, error) {
 	w := &waiter{done: make(chan struct{})}
 	if err := db.SendWrite(ctx, b.Repr()[batch.HeaderSize:], b.Count(), opts, 0, w); err != nil {
 		return 0, err
@@ -243,7 +250,7 @@ func (db *DB) Apply(ctx context.Context, b *batch.Batch, opts *WriteOptions) (ba
 // Put sets the value of key and returns the sequence number of the write. See
 // Apply for errors, and ErrInvalidKey, ErrInvalidValue over the limits of
 // package base.
-func (db *DB) Put(ctx context.Context, key, value []byte, opts *WriteOptions) (base.SeqNum, error) {
+func (db *DB) Put(ctx Context, key, value []byte, opts *WriteOptions) (base.SeqNum, error) {
 	var b batch.Batch
 	if err := b.Put(key, value); err != nil {
 		return 0, err
@@ -253,7 +260,7 @@ func (db *DB) Put(ctx context.Context, key, value []byte, opts *WriteOptions) (b
 
 // Delete removes key; removing one that is not there is no error. It returns
 // the sequence number of the write. See Apply for errors.
-func (db *DB) Delete(ctx context.Context, key []byte, opts *WriteOptions) (base.SeqNum, error) {
+func (db *DB) Delete(ctx Context, key []byte, opts *WriteOptions) (base.SeqNum, error) {
 	var b batch.Batch
 	if err := b.Delete(key); err != nil {
 		return 0, err
@@ -264,7 +271,7 @@ func (db *DB) Delete(ctx context.Context, key []byte, opts *WriteOptions) (base.
 // Get returns a copy of the value of key, or ErrNotFound. With a comparer that
 // has suffixes it returns the newest version of the logical key at or behind
 // key in the order.
-func (db *DB) Get(ctx context.Context, key []byte) ([]byte, error) {
+func (db *DB) Get(ctx Context, key []byte) ([]byte, error) {
 	values, err := db.GetMany(ctx, [][]byte{key})
 	if err != nil {
 		return nil, err
@@ -277,7 +284,7 @@ func (db *DB) Get(ctx context.Context, key []byte) ([]byte, error) {
 
 // GetMany returns copies of the values of keys, all of one moment: nil for a
 // missing key.
-func (db *DB) GetMany(ctx context.Context, keys [][]byte) ([][]byte, error) {
+func (db *DB) GetMany(ctx Context, keys [][]byte) ([][]byte, error) {
 	if len(keys) == 0 {
 		return nil, db.Fate()
 	}
@@ -290,7 +297,7 @@ func (db *DB) GetMany(ctx context.Context, keys [][]byte) ([][]byte, error) {
 }
 
 // do runs f on the worker, behind the writes sent so far.
-func (db *DB) do(ctx context.Context, f func()) error {
+func (db *DB) do(ctx Context, f func()) error {
 	done := make(chan struct{})
 	if err := send(ctx, db, db.control, func() { f(); close(done) }); err != nil {
 		return err
@@ -314,7 +321,7 @@ type Stats struct {
 }
 
 // Stats returns figures about the DB.
-func (db *DB) Stats(ctx context.Context) (Stats, error) {
+func (db *DB) Stats(ctx Context) (Stats, error) {
 	var s Stats
 	err := db.do(ctx, func() {
 		s.Sequence = db.visible

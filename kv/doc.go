@@ -18,6 +18,6 @@
 // goroutine, before it. A scan sees one moment, that of its start.
 //
 // A DB may be used from any number of goroutines. A context ends only the wait
-// for a place in a queue; nil is allowed and never ends. Nothing below kv knows of
+// for a place in a queue. Nothing below kv knows of
 // JavaScript.
 package kv

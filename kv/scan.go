@@ -1,7 +1,6 @@
 package kv
 
 import (
-	"context"
 	"encoding/binary"
 	"runtime"
 	"sync"
@@ -74,7 +73,7 @@ type scanAnswer struct {
 //
 // ErrBusy where MaxOpenScans are open, ErrInvalidArgument for a negative
 // limit.
-func (db *DB) Scan(ctx context.Context, opts *ScanOptions) (*Scan, error) {
+func (db *DB) Scan(ctx Context, opts *ScanOptions) (*Scan, error) {
 	r := scanRequest{answer: make(chan scanAnswer, 1)}
 	if opts != nil {
 		r.opts = *opts

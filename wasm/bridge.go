@@ -3,7 +3,6 @@
 package main
 
 import (
-	"context"
 	"encoding/binary"
 	"errors"
 	"math"
@@ -39,7 +38,7 @@ const (
 
 // ctx never ends (see kv.DB): the engine answers every call it takes, and a
 // call that the client has given up is answered to nobody.
-var ctx context.Context
+var ctx kv.Context
 
 // bridge joins the host and the engine. All of its goroutines share the one
 // thread of js/wasm, but any allocation may park the one that runs while garbage
