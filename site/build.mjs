@@ -71,6 +71,7 @@ async function main() {
     env: { ...process.env, GOOS: 'js', GOARCH: 'wasm' },
     stdio: 'inherit',
   });
+  execFileSync('node', [join(site, '../wasm/pack.mjs'), join(dist, 'site.wasm'), join(dist, 'site.wasm')]);
 
   const wasm = await readFile(join(dist, 'site.wasm'));
   console.log(`site/dist: ${cities.length} cities in ${megabytes(text.length)}, site.wasm ${megabytes(wasm.length)}`);
