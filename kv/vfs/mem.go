@@ -18,9 +18,10 @@ const crashPieceBytes = 4 << 10
 // CrashClone can tell what a power loss would leave. It may be used from
 // several goroutines.
 type MemFS struct {
-	mu     sync.Mutex // guards files
-	files  map[FileDesc]*memNode
-	closed atomic.Bool
+	mu      sync.Mutex // guards files and current
+	files   map[FileDesc]*memNode
+	current FileDesc // manifest; zero for none
+	closed  atomic.Bool
 }
 
 // memNode is a file, named or removed and still open.
@@ -42,8 +43,9 @@ type memFile struct {
 }
 
 var (
-	_ FS   = (*MemFS)(nil)
-	_ File = (*memFile)(nil)
+	_ FS            = (*MemFS)(nil)
+	_ CurrentSetter = (*MemFS)(nil)
+	_ File          = (*memFile)(nil)
 )
 
 // NewMem returns an empty MemFS.
@@ -80,6 +82,7 @@ func (fs *MemFS) copy(keep func(*memNode) []byte) *MemFS {
 	fs.mu.Lock()
 	defer fs.mu.Unlock()
 	c := NewMem()
+	c.current = fs.current
 	for _, fd := range fs.list() {
 		n := fs.files[fd]
 		n.mu.RLock()
@@ -188,6 +191,33 @@ func (fs *MemFS) Remove(fd FileDesc) error {
 	}
 	delete(fs.files, fd)
 	return nil
+}
+
+// SetCurrent implements CurrentSetter.
+func (fs *MemFS) SetCurrent(fd FileDesc) error {
+	if fd.Type != TypeManifest {
+		return base.Wrap(base.ErrInvalidArgument, fd.String()+" is no manifest", nil)
+	}
+	if _, err := fs.lookup(fd); err != nil {
+		return err
+	}
+	fs.mu.Lock()
+	defer fs.mu.Unlock()
+	fs.current = fd
+	return nil
+}
+
+// Current implements CurrentSetter.
+func (fs *MemFS) Current() (FileDesc, error) {
+	if fs.closed.Load() {
+		return FileDesc{}, base.ErrClosed
+	}
+	fs.mu.Lock()
+	defer fs.mu.Unlock()
+	if !fs.current.Valid() {
+		return FileDesc{}, base.Wrap(ErrNotExist, "current manifest", nil)
+	}
+	return fs.current, nil
 }
 
 // List implements FS.

@@ -128,6 +128,7 @@ func TestNames(t *testing.T) {
 		{vfs.FileDesc{Type: vfs.TypeLog, Num: 1}, "000001.log"},
 		{vfs.FileDesc{Type: vfs.TypeTable, Num: 123456}, "123456.ldb"},
 		{vfs.FileDesc{Type: vfs.TypeManifest, Num: 1234567}, "MANIFEST-1234567"},
+		{vfs.FileDesc{Type: vfs.TypeManifest}, "MANIFEST-000000"},
 	} {
 		if got := test.fd.String(); got != test.name {
 			t.Errorf("%v is named %s", test.fd, got)

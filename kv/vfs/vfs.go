@@ -24,7 +24,8 @@ const (
 	TypeManifest FileType = 3 // log of version edits
 )
 
-// FileDesc names a file. One counter numbers all files of a store, from 1.
+// FileDesc names a file. One counter numbers all files of a store, from 1; only
+// the first manifest of a store that goleveldb made has number 0.
 type FileDesc struct {
 	Type FileType
 	Num  uint64
@@ -47,9 +48,10 @@ func (fd FileDesc) String() string {
 	return num + ".unknown"
 }
 
-// Valid reports whether fd names a file: a known type, and a number from 1.
+// Valid reports whether fd names a file: a known type, and a number from 1, or
+// a manifest's from 0.
 func (fd FileDesc) Valid() bool {
-	return fd.Type >= TypeLog && fd.Type <= TypeManifest && fd.Num > 0
+	return fd.Type >= TypeLog && fd.Type <= TypeManifest && (fd.Num > 0 || fd.Type == TypeManifest)
 }
 
 // Compare orders by number, then by type.
@@ -123,6 +125,20 @@ type FS interface {
 
 	// Close gives the place back. Open files become unusable.
 	Close() error
+}
+
+// CurrentSetter is an FS that can say which manifest is current, as the file
+// CURRENT of a LevelDB folder does. An FS that passes calls on to one that is
+// none returns base.ErrNotSupported.
+type CurrentSetter interface {
+	// SetCurrent makes fd, a manifest, the current one, durably when it
+	// returns. After an error, or a power loss meanwhile, it is the current
+	// one or the one before it is. base.ErrInvalidArgument where fd is no
+	// manifest, ErrNotExist where it does not exist.
+	SetCurrent(fd FileDesc) error
+
+	// Current returns the current manifest. ErrNotExist where none was set.
+	Current() (FileDesc, error)
 }
 
 // File is an open file: bytes that are appended and read anywhere.

@@ -7,6 +7,7 @@ package errorfs
 import (
 	"sync"
 
+	"tempestkv/kv/base"
 	"tempestkv/kv/vfs"
 )
 
@@ -24,9 +25,11 @@ const (
 	OpReadAt
 	OpSync
 	OpSize
+	OpSetCurrent
+	OpCurrent
 
-	OpAll    = OpSize<<1 - 1
-	OpWrites = OpCreate | OpReopen | OpRemove | OpAppend | OpSync
+	OpAll    = OpCurrent<<1 - 1
+	OpWrites = OpCreate | OpReopen | OpRemove | OpAppend | OpSync | OpSetCurrent
 )
 
 // Fault says which operation fails, and how.
@@ -61,8 +64,9 @@ type file struct {
 }
 
 var (
-	_ vfs.FS   = (*FS)(nil)
-	_ vfs.File = (*file)(nil)
+	_ vfs.FS            = (*FS)(nil)
+	_ vfs.CurrentSetter = (*FS)(nil)
+	_ vfs.File          = (*file)(nil)
 )
 
 // Wrap returns an FS over inner without a fault: it counts only.
@@ -152,6 +156,30 @@ func (fs *FS) List() ([]vfs.FileDesc, error) {
 		return nil, err
 	}
 	return fs.inner.List()
+}
+
+// SetCurrent implements vfs.CurrentSetter.
+func (fs *FS) SetCurrent(fd vfs.FileDesc) error {
+	c, ok := fs.inner.(vfs.CurrentSetter)
+	if !ok {
+		return base.Wrap(base.ErrNotSupported, "current manifest", nil)
+	}
+	if _, err := fs.check(OpSetCurrent); err != nil {
+		return err
+	}
+	return c.SetCurrent(fd)
+}
+
+// Current implements vfs.CurrentSetter.
+func (fs *FS) Current() (vfs.FileDesc, error) {
+	c, ok := fs.inner.(vfs.CurrentSetter)
+	if !ok {
+		return vfs.FileDesc{}, base.Wrap(base.ErrNotSupported, "current manifest", nil)
+	}
+	if _, err := fs.check(OpCurrent); err != nil {
+		return vfs.FileDesc{}, err
+	}
+	return c.Current()
 }
 
 // Close implements vfs.FS.

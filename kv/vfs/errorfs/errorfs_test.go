@@ -40,6 +40,12 @@ func work(fs vfs.FS) (failed []errorfs.Op) {
 	note(errorfs.OpReopen, err)
 	_, err = fs.List()
 	note(errorfs.OpList, err)
+	m := vfs.FileDesc{Type: vfs.TypeManifest, Num: 2}
+	_, err = fs.Create(m, 0)
+	note(errorfs.OpCreate, err)
+	note(errorfs.OpSetCurrent, fs.(vfs.CurrentSetter).SetCurrent(m))
+	_, err = fs.(vfs.CurrentSetter).Current()
+	note(errorfs.OpCurrent, err)
 	note(errorfs.OpRemove, fs.Remove(fd))
 	return failed
 }
@@ -47,7 +53,7 @@ func work(fs vfs.FS) (failed []errorfs.Op) {
 func TestEachOperationFailsInTurn(t *testing.T) {
 	order := []errorfs.Op{
 		errorfs.OpCreate, errorfs.OpAppend, errorfs.OpSync, errorfs.OpReadAt, errorfs.OpSize, errorfs.OpOpen,
-		errorfs.OpReopen, errorfs.OpList, errorfs.OpRemove,
+		errorfs.OpReopen, errorfs.OpList, errorfs.OpCreate, errorfs.OpSetCurrent, errorfs.OpCurrent, errorfs.OpRemove,
 	}
 	for i, op := range order {
 		fs := errorfs.Wrap(vfs.NewMem())
@@ -71,7 +77,7 @@ func TestEachOperationFailsInTurn(t *testing.T) {
 func TestALastingFaultFailsTheRest(t *testing.T) {
 	fs := errorfs.Wrap(vfs.NewMem())
 	fs.Inject(errorfs.Fault{Index: 3, Err: errInjected, Lasting: true})
-	if failed := work(fs); len(failed) != 6 || fs.Hits() != 6 {
+	if failed := work(fs); len(failed) != 9 || fs.Hits() != 9 {
 		t.Errorf("%v failed, %d hits", failed, fs.Hits())
 	}
 }

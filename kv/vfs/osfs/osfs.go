@@ -2,7 +2,7 @@
 // under the names LevelDB gives them, so that LevelDB and its tools can read
 // the folder:
 //
-//	000003.log  000005.ldb  MANIFEST-000002  LOCK
+//	000003.log  000005.ldb  MANIFEST-000002  CURRENT  LOCK
 //
 // A table may also have its older name, 000005.sst. Names that are none of
 // these are left alone. Names become durable by a sync of the folder, which
@@ -29,6 +29,14 @@ import (
 // lockName is the file whose lock means that the store is open.
 const lockName = "LOCK"
 
+// currentName is the file with the name of the current manifest and a newline.
+// A new one is written beside it, under a name that no LevelDB takes for
+// anything, and takes its place.
+const (
+	currentName     = "CURRENT"
+	nextCurrentName = "CURRENT.dbtmp"
+)
+
 // FS is a folder. It may be used from several goroutines.
 type FS struct {
 	dir  string
@@ -54,8 +62,9 @@ type file struct {
 }
 
 var (
-	_ vfs.FS   = (*FS)(nil)
-	_ vfs.File = (*file)(nil)
+	_ vfs.FS            = (*FS)(nil)
+	_ vfs.CurrentSetter = (*FS)(nil)
+	_ vfs.File          = (*file)(nil)
 )
 
 // Open opens the folder dir, which it makes where there is none, and locks it
@@ -281,6 +290,67 @@ func (fs *FS) List() ([]vfs.FileDesc, error) {
 	}
 	slices.SortFunc(fds, vfs.FileDesc.Compare)
 	return slices.Compact(fds), nil
+}
+
+// SetCurrent implements vfs.CurrentSetter by a file that takes the place of
+// CURRENT at once.
+func (fs *FS) SetCurrent(fd vfs.FileDesc) error {
+	if fd.Type != vfs.TypeManifest {
+		return base.Wrap(base.ErrInvalidArgument, fd.String()+" is no manifest", nil)
+	}
+	fs.mu.Lock()
+	defer fs.mu.Unlock()
+	if fs.closed {
+		return base.ErrClosed
+	}
+	if _, err := os.Stat(fs.path(fd)); errors.Is(err, os.ErrNotExist) {
+		return base.Wrap(vfs.ErrNotExist, fd.String(), nil)
+	}
+	next := filepath.Join(fs.dir, nextCurrentName)
+	err := writeSynced(next, fd.String()+"\n")
+	if err == nil {
+		err = os.Rename(next, filepath.Join(fs.dir, currentName))
+	}
+	if err != nil {
+		return wrap("set "+currentName, err)
+	}
+	return syncDir(fs.dir)
+}
+
+// writeSynced makes the file at path hold text, durably.
+func writeSynced(path, text string) error {
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o644)
+	if err != nil {
+		return err
+	}
+	_, err = f.WriteString(text)
+	if err == nil {
+		err = f.Sync()
+	}
+	return errors.Join(err, f.Close())
+}
+
+// Current implements vfs.CurrentSetter. base.ErrCorruption where CURRENT holds
+// anything but the name of a manifest.
+func (fs *FS) Current() (vfs.FileDesc, error) {
+	fs.mu.Lock()
+	defer fs.mu.Unlock()
+	if fs.closed {
+		return vfs.FileDesc{}, base.ErrClosed
+	}
+	text, err := os.ReadFile(filepath.Join(fs.dir, currentName))
+	if errors.Is(err, os.ErrNotExist) {
+		return vfs.FileDesc{}, base.Wrap(vfs.ErrNotExist, currentName, nil)
+	}
+	if err != nil {
+		return vfs.FileDesc{}, wrap("read "+currentName, err)
+	}
+	name, whole := strings.CutSuffix(string(text), "\n")
+	fd, ok := vfs.ParseName(name)
+	if !whole || !ok || fd.Type != vfs.TypeManifest {
+		return vfs.FileDesc{}, base.Corruption(currentName, 0, "no name of a manifest")
+	}
+	return fd, nil
 }
 
 // Close implements vfs.FS. It unlocks the folder; the file LOCK stays.

@@ -107,6 +107,37 @@ func TestFilesOutliveTheFS(t *testing.T) {
 	}
 }
 
+func TestCurrentIsTheFileCURRENT(t *testing.T) {
+	dir := t.TempDir()
+	fs := open(t, dir)
+	defer fs.Close()
+	path := filepath.Join(dir, "CURRENT")
+	for _, text := range []string{"", "MANIFEST-000003", "000003.log\n", "MANIFEST-000003\n\n", "../MANIFEST-000003\n"} {
+		if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		if fd, err := fs.Current(); !errors.Is(err, base.ErrCorruption) {
+			t.Errorf("%q: %v, %v", text, fd, err)
+		}
+	}
+	fd := vfs.FileDesc{Type: vfs.TypeManifest, Num: 3}
+	f, err := fs.Create(fd, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	// What an earlier crash left is written over.
+	err = os.WriteFile(path+".dbtmp", []byte("MANIFEST-000002 and more\n"), 0o644)
+	if err := errors.Join(err, f.Close(), fs.SetCurrent(fd)); err != nil {
+		t.Fatal(err)
+	}
+	if text, err := os.ReadFile(path); string(text) != "MANIFEST-000003\n" || err != nil {
+		t.Errorf("%q, %v", text, err)
+	}
+	if _, err := os.Stat(path + ".dbtmp"); !errors.Is(err, os.ErrNotExist) {
+		t.Error(err)
+	}
+}
+
 func TestErrorsTellWhatToDo(t *testing.T) {
 	dir := t.TempDir()
 	file := filepath.Join(dir, "file")

@@ -31,6 +31,7 @@ func Run(t *testing.T, open func(t *testing.T) vfs.FS) {
 		{"reopen beyond the end is refused", testReopenBeyondEnd},
 		{"the last to open for appending appends", testOneAppender},
 		{"reading handles do not append", testReaderDoesNotAppend},
+		{"one manifest is current", testCurrent},
 		{"use after close fails", testClosed},
 		{"readers and an appender work at once", testConcurrent},
 	} {
@@ -250,6 +251,37 @@ func testReaderDoesNotAppend(t *testing.T, fs vfs.FS) {
 	defer r.Close()
 	wantErr(t, r.Append([]byte("x")), base.ErrInvalidArgument)
 	wantContent(t, r, tableFile(1), "abc")
+}
+
+func testCurrent(t *testing.T, fs vfs.FS) {
+	c, ok := fs.(vfs.CurrentSetter)
+	if !ok {
+		return // It need not know.
+	}
+	_, err := c.Current()
+	wantErr(t, err, vfs.ErrNotExist)
+	wantErr(t, c.SetCurrent(logFile(1)), base.ErrInvalidArgument)
+	for _, num := range []uint64{0, 9, 5} {
+		fd := vfs.FileDesc{Type: vfs.TypeManifest, Num: num}
+		wantErr(t, c.SetCurrent(fd), vfs.ErrNotExist)
+		f := create(t, fs, fd, "")
+		must(t, f.Close())
+		must(t, c.SetCurrent(fd))
+		got, err := c.Current()
+		must(t, err)
+		if got != fd {
+			t.Fatalf("Current: %v, want %v", got, fd)
+		}
+	}
+	fds, err := fs.List()
+	must(t, err)
+	if len(fds) != 3 {
+		t.Fatalf("List: %v", fds)
+	}
+	must(t, fs.Close())
+	_, err = c.Current()
+	wantErr(t, err, base.ErrClosed)
+	wantErr(t, c.SetCurrent(fds[0]), base.ErrClosed)
 }
 
 func testClosed(t *testing.T, fs vfs.FS) {
