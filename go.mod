@@ -5,6 +5,7 @@ go 1.26
 require (
 	github.com/cockroachdb/datadriven v1.0.2
 	github.com/gofrs/flock v0.13.0
+	github.com/golang/snappy v1.0.0
 	github.com/google/btree v1.1.3
 	github.com/syndtr/goleveldb v1.0.0
 	honnef.co/go/js/dom/v2 v2.0.0-20231112215516-51f43a291193
@@ -12,7 +13,6 @@ require (
 )
 
 require (
-	github.com/golang/snappy v1.0.0 // indirect
 	github.com/pmezard/go-difflib v1.0.0 // indirect
 	golang.org/x/sys v0.37.0 // indirect
 )

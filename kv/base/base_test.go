@@ -246,3 +246,43 @@ func TestWrapIsFoundAsKindAndCause(t *testing.T) {
 		}
 	}
 }
+
+func TestSeparatorsAreLevelDBs(t *testing.T) {
+	for _, test := range []struct{ a, b, want string }{
+		{"the quick brown fox", "the who", "the r"},
+		{"abc", "abcd", "abc"},           // one is the start of the other
+		{"abc", "abd", "abc"},            // nothing between
+		{"abc", "abd0", "abc"},           // "abd" would do, but LevelDB does not look so far
+		{"a\xffz", "c", "b"},             //
+		{"abz", "b\xff", "abz"},          // nothing between the first bytes
+		{"\xfe\xfe", "\xff", "\xfe\xfe"}, //
+		{"", "a", ""},
+		{"same", "same", "same"},
+	} {
+		if got := Bytewise.Separator([]byte("dst"), []byte(test.a), []byte(test.b)); string(got) != "dst"+test.want {
+			t.Errorf("between %q and %q: %q, want %q", test.a, test.b, got, test.want)
+		}
+	}
+	for a, want := range map[string]string{"abc": "b", "\xff\xff\x01z": "\xff\xff\x02", "\xff\xff": "\xff\xff", "": ""} {
+		if got := Bytewise.Separator(nil, []byte(a), nil); string(got) != want {
+			t.Errorf("behind %q: %q, want %q", a, got, want)
+		}
+	}
+}
+
+func TestSeparatorsSeparate(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		key := rapid.SliceOfN(rapid.SampledFrom([]byte{0, 1, 'a', 0xfe, 0xff}), 0, 5)
+		a, b := key.Draw(t, "a"), key.Draw(t, "b")
+		if bytes.Compare(a, b) > 0 {
+			a, b = b, a
+		}
+		s := Bytewise.Separator(nil, a, b)
+		if bytes.Compare(a, s) > 0 || bytes.Compare(s, b) >= 0 && !bytes.Equal(a, b) || len(s) > len(a) {
+			t.Fatalf("%q does not separate %q and %q", s, a, b)
+		}
+		if s := Bytewise.Separator(nil, a, nil); bytes.Compare(a, s) > 0 || len(s) > len(a) {
+			t.Fatalf("%q is before %q", s, a)
+		}
+	})
+}

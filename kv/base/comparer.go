@@ -32,6 +32,11 @@ type Comparer struct {
 	// HasSuffix says whether Split ever leaves a suffix. Where it is false a
 	// logical key has exactly one user key, and lookups are exact.
 	HasSuffix bool
+
+	// Separator appends to dst a short user key s with a <= s < b, for a < b;
+	// where b is nil any s with a <= s. It makes the index blocks of tables
+	// small. nil: a itself is taken.
+	Separator func(dst, a, b []byte) []byte
 }
 
 // SameLogicalKey reports whether a and b are versions of one logical key.
@@ -61,6 +66,30 @@ var Bytewise = &Comparer{
 	Compare:    bytes.Compare,
 	Split:      func(key []byte) int { return len(key) },
 	Abbreviate: abbreviate,
+	Separator:  separator,
+}
+
+// separator is LevelDB's FindShortestSeparator, and its FindShortSuccessor
+// where b is nil (util/comparator.cc).
+func separator(dst, a, b []byte) []byte {
+	i, limit := 0, byte(0xff)
+	if b == nil {
+		for i < len(a) && a[i] == 0xff {
+			i++
+		}
+	} else {
+		for i < len(a) && i < len(b) && a[i] == b[i] {
+			i++
+		}
+		if i == len(b) {
+			return append(dst, a...)
+		}
+		limit = b[i] - 1
+	}
+	if i == len(a) || a[i] >= limit {
+		return append(dst, a...)
+	}
+	return append(append(dst, a[:i]...), a[i]+1)
 }
 
 // FixedSuffix returns a comparer for keys that end in a version of n bytes,

@@ -1,0 +1,326 @@
+package sst
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strconv"
+	"strings"
+	"sync/atomic"
+
+	"pgregory.net/rapid"
+
+	"tempestkv/kv/base"
+	"tempestkv/kv/iterator"
+)
+
+// tester is what helpers need of a *testing.T, *testing.F or *rapid.T.
+type tester interface {
+	Helper()
+	Fatal(args ...any)
+	Fatalf(format string, args ...any)
+}
+
+// memFile is a table in memory. It counts the calls it gets, and fails one of
+// them, counted from 0, where fail is set.
+type memFile struct {
+	bytes   []byte
+	appends []int // their sizes
+	reads   atomic.Int64
+	fail    error
+	failAt  int64
+}
+
+func (f *memFile) Append(p []byte) error {
+	if f.fail != nil && int64(len(f.appends)) >= f.failAt {
+		return f.fail
+	}
+	f.bytes = append(f.bytes, p...)
+	f.appends = append(f.appends, len(p))
+	return nil
+}
+
+func (f *memFile) ReadAt(p []byte, off int64) (int, error) {
+	if n := f.reads.Add(1); f.fail != nil && n-1 == f.failAt {
+		return 0, f.fail
+	}
+	if off < 0 || off > int64(len(f.bytes)) {
+		return 0, io.EOF
+	}
+	n := copy(p, f.bytes[off:])
+	if n < len(p) {
+		return n, io.EOF
+	}
+	return n, nil
+}
+
+func (f *memFile) Size() (int64, error) { return int64(len(f.bytes)), nil }
+
+// row is an entry of a model.
+type row struct {
+	key   base.InternalKey
+	value string
+}
+
+func (r row) String() string {
+	kind := "PUT"
+	if r.key.Kind() == base.KindDelete {
+		kind = "DEL"
+	}
+	return fmt.Sprintf("%q#%d,%s=%q", r.key.UserKey, r.key.SeqNum(), kind, r.value)
+}
+
+func put(key string, seq base.SeqNum, value string) row {
+	return row{base.MakeInternalKey([]byte(key), seq, base.KindPut), value}
+}
+
+func del(key string, seq base.SeqNum) row {
+	return row{base.MakeInternalKey([]byte(key), seq, base.KindDelete), ""}
+}
+
+// sequence returns count rows whose keys ascend.
+func sequence(count, valueBytes int) []row {
+	rows := make([]row, count)
+	for i := range rows {
+		v := strings.Repeat(strconv.Itoa(i)+"|", valueBytes)[:valueBytes]
+		rows[i] = put(fmt.Sprintf("key%07d", i), base.SeqNum(i+1), v)
+	}
+	return rows
+}
+
+// write returns a table of the rows.
+func write(t tester, opts WriterOptions, rows []row) (*memFile, Meta) {
+	t.Helper()
+	f := &memFile{}
+	w := NewWriter(f, opts)
+	for _, r := range rows {
+		if err := w.Add(r.key, []byte(r.value)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	meta, err := w.Finish()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return f, meta
+}
+
+func open(t tester, f File, opts ReaderOptions) *Reader {
+	t.Helper()
+	r, err := Open(f, opts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+// collect walks it to the end, in either direction, and returns the rows in
+// order.
+func collect(it iterator.Internal, reverse bool) (rows []row, err error) {
+	first, next := it.First, it.Next
+	if reverse {
+		first, next = it.Last, it.Prev
+	}
+	for ok := first(); ok; ok = next() {
+		k := it.Key()
+		rows = append(rows, row{copyKey(base.InternalKey{}, k), string(it.Value())})
+	}
+	if reverse {
+		slices.Reverse(rows)
+	}
+	return rows, it.Error()
+}
+
+func sameRow(a, b row) bool {
+	return a.key.Trailer == b.key.Trailer && bytes.Equal(a.key.UserKey, b.key.UserKey) && a.value == b.value
+}
+
+func mustEqual(t tester, got, want []row) {
+	t.Helper()
+	if len(got) != len(want) {
+		t.Fatalf("%d rows, want %d", len(got), len(want))
+	}
+	for i := range want {
+		if !sameRow(got[i], want[i]) {
+			t.Fatalf("row %d: %v, want %v", i, got[i], want[i])
+		}
+	}
+}
+
+// mustScan wants a table to have just these rows, whichever way they are read.
+func mustScan(t tester, r *Reader, want []row) {
+	t.Helper()
+	for i, it := range []iterator.Internal{r.NewIter(), r.NewIterWithReadAhead(0)} {
+		for _, reverse := range []bool{false, true} {
+			got, err := collect(it, reverse)
+			if err != nil {
+				t.Fatalf("iterator %d, reverse %t: %v", i, reverse, err)
+			}
+			mustEqual(t, got, want)
+		}
+		if err := it.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// modelGet is Get over rows.
+func modelGet(rows []row, key []byte, at base.SeqNum) (row, bool) {
+	for _, r := range rows {
+		if bytes.Equal(r.key.UserKey, key) && r.key.SeqNum() <= at {
+			return r, true
+		}
+	}
+	return row{}, false
+}
+
+func mustGet(t tester, r *Reader, rows []row, key []byte, at base.SeqNum) {
+	t.Helper()
+	want, wantOK := modelGet(rows, key, at)
+	value, trailer, ok, err := r.Get(key, at)
+	if err != nil || ok != wantOK || ok && (trailer != want.key.Trailer || string(value) != want.value) {
+		t.Fatalf("Get(%q, %d) = %q, %d, %t, %v; want %v, %t", key, at, value, trailer, ok, err, want, wantOK)
+	}
+}
+
+// cursor is a position in a model: -1 before the first row, len(rows) behind
+// the last one.
+type cursor struct {
+	cmp   *base.Comparer
+	rows  []row
+	pos   int
+	moved bool
+}
+
+// move does what a positioning call does, and returns the row come to.
+func (c *cursor) move(name string, key []byte) (row, bool) {
+	switch name {
+	case "seek-ge", "seek-lt":
+		c.pos = slices.IndexFunc(c.rows, func(r row) bool { return c.cmp.Compare(r.key.UserKey, key) >= 0 })
+		if c.pos < 0 {
+			c.pos = len(c.rows)
+		}
+		if name == "seek-lt" {
+			c.pos--
+		}
+		c.moved = true
+	case "first":
+		c.pos, c.moved = 0, true
+	case "last":
+		c.pos, c.moved = len(c.rows)-1, true
+	case "next":
+		if c.moved {
+			c.pos = min(c.pos+1, len(c.rows))
+		}
+	case "prev":
+		if c.moved {
+			c.pos = max(c.pos-1, -1)
+		}
+	}
+	if !c.moved || c.pos < 0 || c.pos >= len(c.rows) {
+		return row{}, false
+	}
+	return c.rows[c.pos], true
+}
+
+// move makes a positioning call by name.
+func move(it iterator.Internal, name string, key []byte) bool {
+	switch name {
+	case "seek-ge":
+		return it.SeekGE(key)
+	case "seek-lt":
+		return it.SeekLT(key)
+	case "first":
+		return it.First()
+	case "last":
+		return it.Last()
+	case "next":
+		return it.Next()
+	case "prev":
+		return it.Prev()
+	}
+	panic("no such move: " + name)
+}
+
+var moveNames = []string{"next", "prev", "seek-ge", "seek-lt", "first", "last", "next", "prev", "next", "prev"}
+
+// walk makes random moves on it and compares it with the model.
+func walk(t *rapid.T, cmp *base.Comparer, it iterator.Internal, rows []row, key *rapid.Generator[[]byte]) {
+	c := cursor{cmp: cmp, rows: rows}
+	for range rapid.IntRange(1, 40).Draw(t, "moves") {
+		name := rapid.SampledFrom(moveNames).Draw(t, "move")
+		var k []byte
+		if strings.HasPrefix(name, "seek") {
+			k = key.Draw(t, "seek")
+		}
+		times := 1
+		if name == "next" || name == "prev" {
+			times = rapid.IntRange(1, 30).Draw(t, "times")
+		}
+		for range times {
+			want, wantOK := c.move(name, k)
+			ok := move(it, name, k)
+			if ok != wantOK || it.Valid() != wantOK || it.Error() != nil {
+				t.Fatalf("%s %q: returned %t, Valid %t, Error %v; want %t (%v)", name, k, ok, it.Valid(), it.Error(), wantOK, want)
+			}
+			if !ok {
+				continue
+			}
+			if got := (row{it.Key(), string(it.Value())}); !sameRow(got, want) {
+				t.Fatalf("%s %q: came to %v, want %v", name, k, got, want)
+			}
+		}
+	}
+}
+
+// drawKey draws user keys that often share a prefix, and are sometimes long.
+func drawKey() *rapid.Generator[[]byte] {
+	return rapid.Custom(func(t *rapid.T) []byte {
+		k := []byte(rapid.StringMatching(`[ab\xff]{0,6}`).Draw(t, "key"))
+		if rapid.IntRange(0, 19).Draw(t, "long") == 0 {
+			k = append(bytes.Repeat([]byte{'a'}, 300), k...)
+		}
+		return k
+	})
+}
+
+// drawRows draws rows in order, with versions, under any comparer.
+func drawRows(t *rapid.T, cmp *base.Comparer) []row {
+	n := rapid.IntRange(0, 150).Draw(t, "rows")
+	rows := make([]row, 0, n)
+	key := drawKey()
+	for i := range n {
+		k := key.Draw(t, "user key")
+		r := row{base.MakeInternalKey(k, base.SeqNum(i+1), base.KindPut), ""}
+		switch rapid.IntRange(0, 9).Draw(t, "value") {
+		case 0:
+			r.key.Trailer = base.MakeTrailer(base.SeqNum(i+1), base.KindDelete)
+		case 1:
+			r.value = strings.Repeat("large", rapid.IntRange(1, 500).Draw(t, "size"))
+		default:
+			r.value = "v" + strconv.Itoa(i)
+		}
+		rows = append(rows, r)
+	}
+	slices.SortFunc(rows, func(a, b row) int { return cmp.CompareInternal(a.key, b.key) })
+	return rows
+}
+
+func drawWriterOptions(t *rapid.T, cmp *base.Comparer) WriterOptions {
+	return WriterOptions{
+		Comparer:         cmp,
+		BlockBytes:       rapid.SampledFrom([]int{0, 1, 40, 200, 1000, 100_000}).Draw(t, "block bytes"),
+		Compression:      rapid.SampledFrom([]Compression{Snappy, NoCompression}).Draw(t, "compression"),
+		FilterBitsPerKey: rapid.SampledFrom([]int{0, 1, 10, 50, -1}).Draw(t, "bits per key"),
+	}
+}
+
+var comparers = []*base.Comparer{base.Bytewise, base.FixedSuffix(2)}
+
+func isCorruption(err error) bool { return errors.Is(err, base.ErrCorruption) }
+
+var errInjected = errors.New("injected")
+
+func isNotSupported(err error) bool { return errors.Is(err, base.ErrNotSupported) }

@@ -1,0 +1,70 @@
+package sst
+
+import (
+	"testing"
+
+	"pgregory.net/rapid"
+
+	"tempestkv/kv/base"
+	"tempestkv/kv/iterator"
+)
+
+func TestModel(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		cmp := rapid.SampledFrom(comparers).Draw(t, "comparer")
+		rows := drawRows(t, cmp)
+		f, meta := write(t, drawWriterOptions(t, cmp), rows)
+		checkMeta(t, meta, f, rows)
+		opts := ReaderOptions{Comparer: cmp, FileNum: 7}
+		if n := rapid.SampledFrom([]int64{-1, 0, 500, 3000, 1 << 20}).Draw(t, "cache bytes"); n >= 0 {
+			opts.Cache = NewCache(n)
+		}
+		r := open(t, f, opts)
+		if got, err := r.Verify(); err != nil {
+			t.Fatal(err)
+		} else {
+			checkMeta(t, got, f, rows)
+		}
+		mustScan(t, r, rows)
+		key := drawKey()
+		for _, it := range []iterator.Internal{r.NewIter(), r.NewIterWithReadAhead(1)} {
+			walk(t, cmp, it, rows, key)
+		}
+		for _, row := range rows {
+			mustGet(t, r, rows, row.key.UserKey, base.MaxSeqNum)
+			mustGet(t, r, rows, row.key.UserKey, row.key.SeqNum())
+			mustGet(t, r, rows, row.key.UserKey, row.key.SeqNum()-1)
+		}
+		for range 5 {
+			mustGet(t, r, rows, key.Draw(t, "get"), base.SeqNum(rapid.IntRange(0, 200).Draw(t, "at")))
+		}
+		checkOffsets(t, r, rows)
+	})
+}
+
+func checkMeta(t tester, got Meta, f *memFile, rows []row) {
+	t.Helper()
+	if got.Size != int64(len(f.bytes)) || got.Entries != len(rows) {
+		t.Fatalf("size %d, %d entries; want %d, %d", got.Size, got.Entries, len(f.bytes), len(rows))
+	}
+	var first, last row
+	if len(rows) > 0 {
+		first, last = rows[0], rows[len(rows)-1]
+	}
+	if !sameRow(row{key: got.Smallest}, row{key: first.key}) || !sameRow(row{key: got.Largest}, row{key: last.key}) {
+		t.Fatalf("from %v to %v, want %v to %v", got.Smallest, got.Largest, first, last)
+	}
+}
+
+// checkOffsets wants offsets that ascend with the keys, inside the table.
+func checkOffsets(t tester, r *Reader, rows []row) {
+	t.Helper()
+	last := int64(0)
+	for _, row := range rows {
+		off := r.ApproximateOffset(row.key.UserKey)
+		if off < last || off > r.dataEnd {
+			t.Fatalf("%v at offset %d, those before at %d, the data ends at %d", row, off, last, r.dataEnd)
+		}
+		last = off
+	}
+}
