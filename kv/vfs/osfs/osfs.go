@@ -54,7 +54,7 @@ type file struct {
 	fd vfs.FileDesc
 	os *os.File
 
-	mu       sync.Mutex // guards the rest; never held together with FS.mu
+	mu       sync.Mutex // guards the rest; taken after FS.mu where both are
 	closed   bool
 	appender bool
 	size     int64 // where an appender appends
@@ -195,7 +195,8 @@ func (fs *FS) Create(fd vfs.FileDesc, reserveBytes int64) (vfs.File, error) {
 		return nil, err
 	}
 	if err := syncDir(fs.dir); err != nil {
-		return nil, errors.Join(err, fs.drop(h))
+		// Nobody may trust the name; the next try must not find it.
+		return nil, errors.Join(err, fs.drop(h), os.Remove(h.os.Name()))
 	}
 	fs.appendWith(h, 0)
 	return h, nil
