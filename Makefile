@@ -13,7 +13,7 @@ WASM_EXEC := $(shell go env GOROOT)/lib/wasm/go_js_wasm_exec
 FUZZTIME  ?= 20s
 
 # What also runs as WebAssembly; a folder of the operating system does not.
-WASM_TESTED := ./kv ./kv/base ./kv/batch ./kv/iterator ./kv/memtable ./kv/volume ./kv/wal
+WASM_TESTED := ./kv ./kv/base ./kv/batch ./kv/iterator ./kv/manifest ./kv/memtable ./kv/sst ./kv/vfs ./kv/volume ./kv/wal
 PORT      ?= 0
 
 GO_SOURCES   := go.mod go.sum $(shell find kv wasm -name '*.go' -not -name '*_test.go')
