@@ -1,5 +1,7 @@
 // The calls under way: a promise each, in slots named by the call's id. Parallel arrays instead of an object a call.
 
+import { onAbort } from './options.js';
+
 type Resolve = (value: unknown) => void;
 type Reject = (reason: unknown) => void;
 
@@ -27,18 +29,13 @@ function take(resolve: Resolve, reject: Reject): void {
 
 function ignore(): void {}
 
-/** Ends the watch over a signal. */
-interface Watch {
-  signal: AbortSignal;
-  listener: () => void;
-}
-
 export class Calls {
   readonly #kinds: number[] = [];
   readonly #resolves: Resolve[] = [];
   readonly #rejects: Reject[] = [];
   readonly #owners: unknown[] = [];
-  readonly #watches: (Watch | undefined)[] = [];
+  /** What ends the watch over a call's signal. */
+  readonly #unwatches: ((() => void) | undefined)[] = [];
   readonly #free: number[] = [];
   #count = 0;
   #whenIdle: (() => void) | undefined;
@@ -55,7 +52,7 @@ export class Calls {
     this.#resolves[id] = ignore;
     this.#rejects[id] = ignore;
     this.#owners[id] = owner;
-    this.#watches[id] = undefined;
+    this.#unwatches[id] = undefined;
     this.#count++;
     return id;
   }
@@ -65,19 +62,15 @@ export class Calls {
     const promise = new Promise(take);
     this.#resolves[id] = takenResolve;
     this.#rejects[id] = takenReject;
-    if (signal !== undefined) this.#watch(id, signal);
+    if (signal !== undefined) {
+      this.#unwatches[id] = onAbort(signal, () => {
+        this.#rejects[id]!(signal.reason);
+        this.#kinds[id] = Kind.abandoned;
+        this.#resolves[id] = ignore;
+        this.#rejects[id] = ignore;
+      });
+    }
     return promise;
-  }
-
-  #watch(id: number, signal: AbortSignal): void {
-    const listener = () => {
-      this.#rejects[id]!(signal.reason);
-      this.#kinds[id] = Kind.abandoned;
-      this.#resolves[id] = ignore;
-      this.#rejects[id] = ignore;
-    };
-    signal.addEventListener('abort', listener, { once: true });
-    this.#watches[id] = { signal, listener };
   }
 
   /** The kind of a call under way; `undefined` where no call has that id. */
@@ -104,13 +97,12 @@ export class Calls {
 
   /** Frees the slot of a call that is over. */
   release(id: number): void {
-    const watch = this.#watches[id];
-    if (watch !== undefined) watch.signal.removeEventListener('abort', watch.listener);
+    this.#unwatches[id]?.();
     this.#kinds[id] = -1;
     this.#resolves[id] = ignore;
     this.#rejects[id] = ignore;
     this.#owners[id] = undefined;
-    this.#watches[id] = undefined;
+    this.#unwatches[id] = undefined;
     this.#free.push(id);
     if (--this.#count === 0) this.#whenIdle?.();
   }

@@ -3,7 +3,7 @@
 import { Calls, Kind } from './calls.js';
 import type { KeyCodec, ValueCodec } from './encodings.js';
 import { asTempestError, TempestError } from './errors.js';
-import { BodyReader, FrameReader, FrameWriter, MALFORMED_ID, Op, RUN_LAST, readU64, Status } from './frames.js';
+import { BodyReader, ENTRY_BYTES, FrameReader, FrameWriter, MALFORMED_ID, Op, RUN_LAST, readU64, Status } from './frames.js';
 import { FLUSH_BYTES, MAX_CALLS } from './limits.js';
 import type { Cursor } from './scan.js';
 
@@ -12,8 +12,11 @@ export interface Link {
   /** Sends the writer's frame, where it has entries, and leaves the writer ready for the next. */
   send(writer: FrameWriter): void;
 
-  /** Lets the engine, the file and the lock go. Called once, when no call is under way or the engine is dead. */
-  release(): Promise<void>;
+  /**
+   * Lets the engine, the file and the lock go, having deleted the store first where `isDoomed`; rejects where it could not be deleted. Called
+   * once, when no call is under way or the engine is dead, and deletes nothing then.
+   */
+  release(isDoomed: boolean): Promise<void>;
 }
 
 /** Decoders are told to let go of a reply larger than this. */
@@ -25,7 +28,10 @@ export class Client {
   readonly values: ValueCodec;
   readonly #link: Link;
   readonly #calls = new Calls();
+
+  /** The passes whose readers have not come to the end, whether or not the engine has. */
   readonly #cursors = new Set<Cursor>();
+
   readonly #flush = () => this.#flushTurn();
   #mark = 0;
   #isEncoding = false;
@@ -33,6 +39,11 @@ export class Client {
   #refusal: TempestError | undefined;
   #death: TempestError | undefined;
   #closed: Promise<void> | undefined;
+  #destroyed: Promise<void> | undefined;
+
+  /** The store is to be deleted when it is let go. */
+  #isDoomed = false;
+  #isReleased = false;
 
   constructor(link: Link, keys: KeyCodec, values: ValueCodec) {
     this.#link = link;
@@ -62,6 +73,8 @@ export class Client {
 
   #begin(op: number, flags: number, kind: number, owner?: unknown): number {
     if (this.#isEncoding) throw new TypeError('an encoder or a getter of a stored value called the database it is stored in');
+    // The only thing here that may fail, so it comes first.
+    this.writer.ensure(ENTRY_BYTES);
     const id = this.#calls.add(kind, owner);
     this.#isEncoding = true;
     this.#mark = this.writer.begin(id, op, flags);
@@ -115,19 +128,31 @@ export class Client {
 
   /** Asks for the next run of `cursor`. */
   nextRun(cursor: Cursor, size: number): void {
-    this.#begin(Op.scanNext, 0, Kind.scanNext, cursor);
-    this.writer.u32(cursor.id);
-    this.writer.u32(size);
-    this.#enqueue();
+    this.#whenWritable(() => {
+      // It may have been closed since.
+      if (!this.#cursors.has(cursor)) return;
+      this.#begin(Op.scanNext, 0, Kind.scanNext, cursor);
+      this.writer.u32(cursor.id);
+      this.writer.u32(size);
+      this.#enqueue();
+    });
   }
 
-  /** Frees the scan of `cursor` in the engine. */
+  /** Forgets `cursor`, and frees its scan in the engine where that is still open. */
   closeScan(cursor: Cursor): void {
     this.#cursors.delete(cursor);
-    if (this.#death !== undefined) return;
-    this.#begin(Op.scanClose, 0, Kind.scanClose, cursor);
-    this.writer.u32(cursor.id);
-    this.#enqueue();
+    this.#whenWritable(() => {
+      if (cursor.isOver || this.#death !== undefined) return;
+      this.#begin(Op.scanClose, 0, Kind.scanClose, cursor);
+      this.writer.u32(cursor.id);
+      this.#enqueue();
+    });
+  }
+
+  /** Runs what writes to the frame: at once, or after the entry that an encoder or a getter, which led here, is a part of. */
+  #whenWritable(run: () => void): void {
+    if (this.#isEncoding) queueMicrotask(run);
+    else run();
   }
 
   /** Takes a reply frame. Its bytes belong to the client from now on. */
@@ -212,10 +237,7 @@ export class Client {
       cursor.fail(reader.error());
     } else {
       const isLast = (reader.flags & RUN_LAST) !== 0;
-      if (isLast) {
-        cursor.isOver = true;
-        this.#cursors.delete(cursor);
-      }
+      if (isLast) cursor.isOver = true;
       cursor.push(reader.bytes, reader.start, reader.end, isLast);
     }
     if (cursor.isOver && cursor.isAnswered && !cursor.isReleased) {
@@ -232,7 +254,12 @@ export class Client {
     for (const cursor of this.#cursors) cursor.fail(error);
     this.#cursors.clear();
     this.#calls.rejectAll(error);
-    this.#closed ??= this.#link.release();
+    this.#closed ??= this.#release();
+  }
+
+  #release(): Promise<void> {
+    this.#isReleased = true;
+    return this.#link.release(this.#isDoomed);
   }
 
   /** Ends the scans, waits for the calls under way, then closes the engine and frees the store. */
@@ -249,12 +276,25 @@ export class Client {
     }
     await this.#calls.idle();
     try {
-      if (this.#death === undefined) {
-        const id = this.#begin(Op.close, 0, Kind.nothing);
-        await this.commit(id);
-      }
+      if (this.#death === undefined) await this.commit(this.#begin(Op.close, 0, Kind.nothing));
+    } catch (error) {
+      // What could not be made durable is deleted anyway.
+      if (!this.#isDoomed) throw error;
     } finally {
-      await this.#link.release();
+      await this.#release();
     }
+  }
+
+  /** Closes the engine and deletes the store before anybody else can have it. */
+  destroy(): Promise<void> {
+    return (this.#destroyed ??= this.#destroy());
+  }
+
+  async #destroy(): Promise<void> {
+    // By now it may be another's.
+    if (this.#isReleased) throw this.#refusal!;
+    this.#isDoomed = true;
+    await this.close();
+    if (this.#death !== undefined) throw this.#death;
   }
 }

@@ -2,10 +2,11 @@
 
 import { Kind as CallKind } from './calls.js';
 import type { Client } from './client.js';
-import { type BytesInput, describe } from './encodings.js';
-import { TempestError } from './errors.js';
+import type { BytesInput } from './encodings.js';
+import { describe, TempestError } from './errors.js';
 import { Kind, Op, WRITE_STRICT } from './frames.js';
 import { BATCH_HEADER_BYTES, checkValueSize, MAX_BATCH_BYTES, MAX_COUNT, MAX_KEYS_BYTES } from './limits.js';
+import { checkSignal, signalOf } from './options.js';
 import { boundsOf, type Range } from './range.js';
 import { asyncDispose, Scan } from './scan.js';
 
@@ -24,7 +25,7 @@ export type ValueInput<V> = [V] extends [Uint8Array] ? (unknown extends V ? V : 
  */
 export type Durability = 'relaxed' | 'strict';
 
-/** For any call that can wait. */
+/** For any call that can wait. A name that options do not have is a `TypeError`, here and wherever options are taken. */
 export interface CallOptions {
   /**
    * Gives the call up: its promise rejects with the signal's `reason`, by default a `DOMException` named `AbortError`. Nothing is undone: an
@@ -50,11 +51,11 @@ export type BatchOperation<K, V> =
 /** Where a store is kept: in the origin private file system, in memory until it is closed, or on a device that the caller passed in. */
 export type Storage = 'opfs' | 'memory' | 'device';
 
-/** What the store's storage can do. */
+/** What the store's storage can do. A device that the caller passed in says so itself; where it says nothing, neither is claimed. */
 export interface Supports {
   /** What was written is there after the page, worker or program has ended. */
   readonly persistent: boolean;
-  /** `durability: 'strict'` means what it says; elsewhere it is as `'relaxed'`. */
+  /** `durability: 'strict'` means what it says; elsewhere it may be no more than `'relaxed'`. */
   readonly strict: boolean;
 }
 
@@ -82,15 +83,18 @@ export interface DatabaseSpec {
   supports: Supports;
   recovery: Recovery;
   durability: Durability;
-  remove: () => Promise<void>;
 }
+
+const WRITE_NAMES: ReadonlySet<string> = new Set(['durability', 'signal']);
 
 /**
  * A store that is open. Made by `open`.
  *
  * Calls need not wait for each other: those made in one turn travel together, writes take effect in the order they were made, and a read sees
- * every write made before it; of those made after it, while it is still under way, it may see some. Every call rejects with a `TempestError` where the store fails, and with a `TypeError` or `RangeError` where the
- * call itself is wrong; none throws. After `close` calls reject with `TEMPEST_CLOSED`, and after the engine's death with
+ * every write made before it; of those made after it, while it is still under way, it may see some.
+ *
+ * Calls reject with a `TempestError` where the store fails, and with a `TypeError` or `RangeError` where the call itself is wrong. Only `scan`
+ * throws: it has no promise to reject. After `close` calls reject with `TEMPEST_CLOSED`, and after the engine's death with
  * `TEMPEST_WORKER_DIED`. At most a million calls may be under way; one more rejects with `TEMPEST_BUSY`.
  *
  * Keys are at most 64 KiB when encoded (`TEMPEST_INVALID_KEY`). The empty key is a key like any other. Keys that begin with the bytes `FF FF` are
@@ -114,7 +118,6 @@ export class Database<K = string, V = unknown> {
 
   readonly #client: Client;
   readonly #durability: Durability;
-  readonly #remove: () => Promise<void>;
 
   /** The width of the last value's size: a guess at that of the next. */
   #valueWidth = 1;
@@ -126,7 +129,6 @@ export class Database<K = string, V = unknown> {
     this.supports = spec.supports;
     this.recovery = spec.recovery;
     this.#durability = spec.durability;
-    this.#remove = spec.remove;
     this.#client = client;
   }
 
@@ -152,7 +154,7 @@ export class Database<K = string, V = unknown> {
     const client = this.#client;
     let id = -1;
     try {
-      const signal = signalOf(options);
+      const signal = signalOf(options, WRITE_NAMES);
       id = client.begin(Op.write, this.#writeFlags(options), CallKind.sequence);
       client.writer.u32(1);
       this.#operation(kind, key, value);
@@ -207,7 +209,7 @@ export class Database<K = string, V = unknown> {
     let id = -1;
     try {
       if (!Array.isArray(operations)) throw new TypeError(`a batch must be an array, not ${describe(operations)}`);
-      const signal = signalOf(options);
+      const signal = signalOf(options, WRITE_NAMES);
       id = client.begin(Op.write, this.#writeFlags(options), CallKind.sequence);
       client.writer.u32(operations.length);
       let size = BATCH_HEADER_BYTES;
@@ -282,13 +284,14 @@ export class Database<K = string, V = unknown> {
   /**
    * The entries of a range, to be iterated; see {@link Scan}. Without a range, all of them.
    *
-   * Throws a `TypeError` or a `RangeError` where the range makes no sense. One in which nothing can lie is just empty.
+   * Throws a `TypeError` or a `RangeError` where the range makes no sense, and `TEMPEST_INVALID_KEY` where a bound is too large. A range in which
+   * nothing can lie is just empty.
    */
   scan(range: ScanOptions<KeyInput<K>> = {}): Scan<[K, V], K, V> {
-    if (typeof range !== 'object' || range === null) throw new TypeError(`a range must be an object, not ${describe(range)}`);
+    const bounds = boundsOf(range, this.#client.keys);
     const { signal } = range;
     checkSignal(signal);
-    return new Scan(this.#client, boundsOf(range, this.#client.keys), 'entries', signal);
+    return new Scan(this.#client, bounds, 'entries', signal);
   }
 
   /** Figures of the engine, such as `openScans`. */
@@ -304,13 +307,14 @@ export class Database<K = string, V = unknown> {
     return this.#client.close();
   }
 
-  /** Closes the store and deletes it and all that is in it. */
-  async destroy(): Promise<void> {
-    try {
-      await this.close();
-    } finally {
-      await this.#remove();
-    }
+  /**
+   * Closes the store, as `close` does, and deletes it and all that is in it before anybody else can have it. A second time is no error.
+   *
+   * Rejects where it could not be deleted. A store that was let go already, by `close` or by the engine's death, may be another's by now: then
+   * it rejects as any call does, and `destroy(name)` is for that.
+   */
+  destroy(): Promise<void> {
+    return this.#client.destroy();
   }
 
   /** Closes the store, at the end of a block that declared it with `await using`. */
@@ -333,24 +337,6 @@ export function durabilityOf(durability: unknown, otherwise: Durability): Durabi
   if (durability === undefined) return otherwise;
   if (durability === 'relaxed' || durability === 'strict') return durability;
   throw new TypeError(`durability must be 'relaxed' or 'strict', not ${describe(durability)}`);
-}
-
-function checkSignal(signal: unknown): void {
-  if (signal === undefined) return;
-  const { aborted, addEventListener } = (signal ?? {}) as Partial<AbortSignal>;
-  if (typeof aborted !== 'boolean' || typeof addEventListener !== 'function') {
-    throw new TypeError(`signal must be an AbortSignal, not ${describe(signal)}`);
-  }
-}
-
-/** The signal of a call's options. Throws its reason where it has been aborted already. */
-export function signalOf(options: CallOptions | undefined): AbortSignal | undefined {
-  if (options === undefined) return undefined;
-  if (typeof options !== 'object' || options === null) throw new TypeError(`options must be an object, not ${describe(options)}`);
-  const { signal } = options;
-  checkSignal(signal);
-  signal?.throwIfAborted();
-  return signal;
 }
 
 /** Throws where the key between `start` and `end` is one of the store's own. */

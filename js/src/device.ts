@@ -1,13 +1,18 @@
 // The device: one file, as five calls. All that the engine asks of a host's storage.
 
+import type { Supports } from './database.js';
+
 /**
  * A file, for the engine. Its calls are made one after the other, and the store is the only one that uses it.
  *
  * A call fails by throwing: a `TempestError` with the code `TEMPEST_QUOTA_EXCEEDED` or `TEMPEST_FENCED`, or an error named
- * `QuotaExceededError`, is passed on as what it says; any other is `TEMPEST_IO_ERROR`. Offsets and sizes are in bytes, and exact to 2⁵³.
+ * `QuotaExceededError`, is passed on as what it says; any other is `TEMPEST_IO_ERROR`, and so is a result that is no count of bytes. Offsets and
+ * sizes are in bytes, and exact to 2⁵³.
  */
 export interface SyncDevice {
-  readonly async?: false;
+  readonly async?: false | undefined;
+  /** What it is good for, as `db.supports` then tells. Nothing is claimed where it is missing. */
+  readonly supports?: Supports | undefined;
   /** Fills `into` from `offset` on, and returns how many bytes there were: fewer only where the file ends. */
   read(into: Uint8Array, offset: number): number;
   /** Writes all of `from` at `offset`; a gap behind the old end reads as zeros. Returns how many were written: fewer means no space is left. */
@@ -23,6 +28,7 @@ export interface SyncDevice {
 /** A {@link SyncDevice} whose calls take their time. The arrays that it is given are its own until the call has ended. */
 export interface AsyncDevice {
   readonly async: true;
+  readonly supports?: Supports | undefined;
   read(into: Uint8Array, offset: number): Promise<number>;
   write(from: Uint8Array, offset: number): Promise<number>;
   sync(): Promise<void>;

@@ -1,6 +1,6 @@
 // How keys and values become bytes and come back. The bytes in the store are exactly those of the encoding.
 
-import { TempestError } from './errors.js';
+import { describe, TempestError } from './errors.js';
 import type { FrameWriter } from './frames.js';
 import { checkValueSize, MAX_KEY_BYTES, MAX_VALUE_BYTES } from './limits.js';
 import { Msgpack } from './msgpack.js';
@@ -38,11 +38,18 @@ export interface CustomEncoding<V> {
  * How values become bytes.
  *
  * - `'msgpack'`, the default: MessagePack with the extensions of msgpackr. What structured cloning takes (shared and circular structure,
- *   `Map`, `Set`, `Date`, `bigint`, typed arrays, errors, regular expressions, `undefined`) comes back as it was, save that -0 becomes 0, as in
- *   JSON, holes of an array `undefined`, and instances of classes plain objects. Whatever else would change is a `TypeError`, and
- *   nothing is dropped silently: functions, symbols, promises, host objects such as `Blob`, strings with lone surrogates, properties named
- *   `__proto__` or `__keys__`, `Float16Array`, an error that is its own cause, and inside of other values a `Map` or a view that is of a subclass, such
- *   as Node's `Buffer`, or of another realm. So is, as a `RangeError`, nesting of more than 1000 levels.
+ *   `Map`, `Set`, `Date`, `bigint`, typed arrays, errors, regular expressions, `undefined`) comes back as structured cloning would give it back.
+ *   So what that leaves out is left out here too: the classes of instances, which come back as plain objects; properties whose keys are symbols, or
+ *   that are not enumerable; properties added to anything but arrays and plain objects, such as an error's `code`; a regular expression's
+ *   `lastIndex`. Getters are called, and their results stored.
+ *
+ *   These come back otherwise: -0 as 0, except in a typed array; the holes of an array as `undefined`, and an array without what properties it has
+ *   beside its items; errors without `stack`; and views of one buffer with a buffer each, no larger than the view.
+ *
+ *   These are a `TypeError`: functions, symbols, promises, host objects such as `Blob`, `DOMException` and `SharedArrayBuffer`, objects around a
+ *   number, string or boolean, strings with lone surrogates, properties named `__proto__` or `__keys__`, `Float16Array`, an error that is its own
+ *   cause, and inside of other values a `Map` or a view that is of a subclass, such as Node's `Buffer`, or of another realm. Nesting of more than
+ *   1000 levels is a `RangeError`.
  * - `'json'`: what `JSON.stringify` makes of the value. A value that it makes nothing of is a `TypeError`.
  * - `'utf8'`: strings. Lone surrogates are a `TypeError`.
  * - `'view'`: bytes, which come back as `Uint8Array`.
@@ -105,13 +112,6 @@ export function valueCodec(encoding: unknown): ValueCodec {
         `valueEncoding must be 'msgpack', 'json', 'utf8', 'view', or an object with encode and decode, not ${describe(encoding)}`,
       );
   }
-}
-
-/** How an error message names a value of the wrong type: strings in quotes, else the type. */
-export function describe(value: unknown): string {
-  if (typeof value === 'string') return JSON.stringify(value);
-  if (typeof value === 'number' || value === null) return String(value);
-  return Array.isArray(value) ? 'an array' : `of type ${typeof value}`;
 }
 
 function isCustomEncoding(encoding: unknown): encoding is CustomEncoding<unknown> {
@@ -200,9 +200,14 @@ class MsgpackValues extends Msgpack implements ValueCodec {
 /** Strings up to this many characters are encoded in place; longer ones in an array of their own, which has the right size. */
 const IN_PLACE_LENGTH = 64 << 10;
 
+function writeBytes(writer: FrameWriter, bytes: Uint8Array): void {
+  checkValueSize(bytes.length);
+  writer.raw(bytes);
+}
+
 function writeText(writer: FrameWriter, text: string): void {
   if (text.length > MAX_VALUE_BYTES) checkValueSize(text.length);
-  if (text.length > IN_PLACE_LENGTH) return writer.raw(encodeText(text));
+  if (text.length > IN_PLACE_LENGTH) return writeBytes(writer, encodeText(text));
   writer.ensure(text.length * 3);
   writer.length += encodeTextInto(text, writer.bytes, writer.length);
 }
@@ -239,9 +244,7 @@ const textValues: ValueCodec = {
 
 const byteValues: ValueCodec = {
   write(writer, value) {
-    const bytes = viewOf(value, 'a value');
-    checkValueSize(bytes.length);
-    writer.raw(bytes);
+    writeBytes(writer, viewOf(value, 'a value'));
   },
   read: (bytes, start, end) => bytes.slice(start, end),
 };
@@ -256,8 +259,7 @@ class CustomValues implements ValueCodec {
   write(writer: FrameWriter, value: unknown): void {
     const bytes: unknown = this.#encoding.encode(value);
     if (!(bytes instanceof Uint8Array)) throw new TypeError(`${this.#name} must encode to a Uint8Array, not ${describe(bytes)}`);
-    checkValueSize(bytes.length);
-    writer.raw(bytes);
+    writeBytes(writer, bytes);
   }
 
   read(bytes: Uint8Array, start: number, end: number): unknown {

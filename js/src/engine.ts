@@ -1,7 +1,7 @@
 // The engine: the WebAssembly program, its exports and imports. docs/PROTOCOL.md describes both.
 
 import type { AsyncDevice, Device, SyncDevice } from './device.js';
-import { messageOf, TempestError } from './errors.js';
+import { describe, isQuota, messageOf, TempestError } from './errors.js';
 import { createGo, type GoProgram } from './go.js';
 import { failed } from './load.js';
 import { decodeLossyText, encodeText } from './text.js';
@@ -56,6 +56,9 @@ export class Engine {
   #exports!: Exports;
   #memory = new Uint8Array(0);
   #replies: Uint8Array<ArrayBuffer>[] = [];
+
+  /** Frames that came from inside of a device call: exports must not be called there. */
+  #waiting: Uint8Array[] = [];
   #isInside = false;
   #isOver = false;
   #trap: unknown;
@@ -101,16 +104,15 @@ export class Engine {
 
   /** Takes a request frame; its bytes are the caller's again when the call returns. Frames given to a dead engine are dropped. */
   submit(frame: Uint8Array): void {
-    if (this.#isOver) return;
-    this.#mayEnter();
-    try {
+    if (this.#isInside) {
+      this.#waiting.push(frame.slice());
+      return;
+    }
+    this.#enter(() => {
       const pointer = this.#exports.alloc(frame.length) >>> 0;
       this.#bytes().set(frame, pointer);
       this.#exports.submit(pointer, frame.length);
-    } catch (error) {
-      this.#trap ??= error;
-    }
-    this.#leave();
+    });
   }
 
   #wake(token: number, result: number): void {
@@ -123,7 +125,7 @@ export class Engine {
 
   #enter(run: () => void): void {
     if (this.#isOver) return;
-    this.#mayEnter();
+    this.#isInside = true;
     try {
       run();
     } catch (error) {
@@ -132,16 +134,14 @@ export class Engine {
     this.#leave();
   }
 
-  #mayEnter(): void {
-    if (this.#isInside) throw new Error('the engine was called from inside one of its own calls');
-    this.#isInside = true;
-  }
-
   /** After every call: looks whether the program still runs, then passes on what it answered. */
   #leave(): void {
     this.#isInside = false;
     const isDead = this.#trap !== undefined || this.#program.go.exited === true;
     if (isDead) this.stop();
+    // Before the replies, which may lead to frames that come later than these.
+    const frame = isDead ? undefined : this.#waiting.shift();
+    if (frame !== undefined) return this.submit(frame);
     // A reply may lead to the next call, and so to here: what is left then is passed on there.
     while (this.#replies.length > 0) this.#events.reply(this.#replies.shift()!);
     if (isDead) this.#events.died(this.#deathOf());
@@ -189,44 +189,20 @@ export class Engine {
   }
 
   #syncCalls(device: SyncDevice) {
+    const at = (pointer: number, size: number) => this.#bytes().subarray(pointer >>> 0, (pointer >>> 0) + size);
+    const run = (call: () => number): number => {
+      try {
+        return call();
+      } catch (error) {
+        return this.#failed(error);
+      }
+    };
     return {
-      read: (pointer: number, size: number, offset: number): number => {
-        try {
-          return device.read(this.#bytes().subarray(pointer >>> 0, (pointer >>> 0) + size), offset);
-        } catch (error) {
-          return this.#failed(error);
-        }
-      },
-      write: (pointer: number, size: number, offset: number): number => {
-        try {
-          return this.#written(device.write(this.#bytes().subarray(pointer >>> 0, (pointer >>> 0) + size), offset), size);
-        } catch (error) {
-          return this.#failed(error);
-        }
-      },
-      sync: (): number => {
-        try {
-          device.sync();
-          return 0;
-        } catch (error) {
-          return this.#failed(error);
-        }
-      },
-      size: (): number => {
-        try {
-          return device.size();
-        } catch (error) {
-          return this.#failed(error);
-        }
-      },
-      truncate: (size: number): number => {
-        try {
-          device.truncate(size);
-          return 0;
-        } catch (error) {
-          return this.#failed(error);
-        }
-      },
+      read: (pointer: number, size: number, offset: number) => run(() => countOf('read', device.read(at(pointer, size), offset), size)),
+      write: (pointer: number, size: number, offset: number) => run(() => this.#written(device.write(at(pointer, size), offset), size)),
+      sync: () => run(() => done('sync', device.sync())),
+      size: () => run(() => countOf('size', device.size())),
+      truncate: (size: number) => run(() => done('truncate', device.truncate(size))),
     };
   }
 
@@ -236,7 +212,7 @@ export class Engine {
       read: (pointer: number, size: number, offset: number): number => {
         const into = new Uint8Array(size);
         return this.#pending(async () => {
-          const count = await device.read(into, offset);
+          const count = countOf('read', await device.read(into, offset), size);
           if (!this.#isOver) this.#bytes().set(into.subarray(0, count), pointer >>> 0);
           return count;
         });
@@ -245,17 +221,9 @@ export class Engine {
         const from = this.#bytes().slice(pointer >>> 0, (pointer >>> 0) + size);
         return this.#pending(async () => this.#written(await device.write(from, offset), size));
       },
-      sync: (): number =>
-        this.#pending(async () => {
-          await device.sync();
-          return 0;
-        }),
-      size: (): number => this.#pending(() => device.size()),
-      truncate: (size: number): number =>
-        this.#pending(async () => {
-          await device.truncate(size);
-          return 0;
-        }),
+      sync: () => this.#pending(async () => done('sync', await device.sync())),
+      size: () => this.#pending(async () => countOf('size', await device.size())),
+      truncate: (size: number) => this.#pending(async () => done('truncate', await device.truncate(size))),
     };
   }
 
@@ -273,7 +241,7 @@ export class Engine {
 
   /** A write that was cut short means that no space is left, whether the host says so or not (Firefox does not). */
   #written(count: number, size: number): number {
-    if (count === size) return count;
+    if (countOf('write', count, size) === size) return count;
     this.#failure = encodeText(`wrote ${count} of ${size} bytes`);
     return Result.quota;
   }
@@ -284,6 +252,19 @@ export class Engine {
       if (error.code === 'TEMPEST_QUOTA_EXCEEDED') return Result.quota;
       if (error.code === 'TEMPEST_FENCED') return Result.fenced;
     }
-    return (error as Error | undefined)?.name === 'QuotaExceededError' ? Result.quota : Result.io;
+    return isQuota(error) ? Result.quota : Result.io;
   }
+}
+
+/** The result of a device call that counts bytes. Throws where it is none. */
+function countOf(call: string, result: unknown, most = Number.MAX_SAFE_INTEGER): number {
+  done(call, result);
+  if (Number.isInteger(result) && (result as number) >= 0 && (result as number) <= most) return result as number;
+  throw new Error(`the device's ${call} must return an integer from 0 to ${most}, not ${describe(result)}`);
+}
+
+/** The result of a device call that has none. Throws where it is not done yet. */
+function done(call: string, result: unknown): number {
+  if (typeof (result as PromiseLike<unknown> | null | undefined)?.then !== 'function') return 0;
+  throw new Error(`the device's ${call} returned a promise, so the device must say async: true`);
 }

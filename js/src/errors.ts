@@ -65,6 +65,16 @@ export function asTempestError(error: unknown, code: TempestErrorCode): TempestE
   return new TempestError(code, messageOf(error), { cause: error });
 }
 
+/** Turns whatever a host's storage has thrown into a `TempestError`. */
+export function asStorageError(error: unknown): TempestError {
+  return asTempestError(error, isQuota(error) ? 'TEMPEST_QUOTA_EXCEEDED' : 'TEMPEST_IO_ERROR');
+}
+
+/** Whether a host says that no space is left. */
+export function isQuota(error: unknown): boolean {
+  return (error as Error | null | undefined)?.name === 'QuotaExceededError';
+}
+
 /** The text of any thrown value. */
 export function messageOf(error: unknown): string {
   return error instanceof Error ? `${error.name}: ${error.message}` : String(error);
@@ -78,4 +88,11 @@ export function toPlainError(error: TempestError): PlainError {
 
 export function fromPlainError(plain: PlainError): TempestError {
   return new TempestError(plain.code, plain.message, plain.cause === undefined ? undefined : { cause: new Error(plain.cause) });
+}
+
+/** How an error message names a value of the wrong type: strings in quotes, else the type. */
+export function describe(value: unknown): string {
+  if (typeof value === 'string') return JSON.stringify(value);
+  if (typeof value === 'number' || value === null) return String(value);
+  return Array.isArray(value) ? 'an array' : `of type ${typeof value}`;
 }

@@ -10,7 +10,9 @@ const VERSION = 1;
 const TYPE_REQUEST = 1;
 const TYPE_REPLY = 2;
 const HEADER_BYTES = 16;
-const ENTRY_BYTES = 12;
+
+/** Size in bytes of an entry without its body. */
+export const ENTRY_BYTES = 12;
 
 /** The operations of a request entry. */
 export const Op = {
@@ -83,7 +85,9 @@ export class FrameWriter {
   }
 
   #grow(size: number): void {
-    if (size > MOST_BYTES) throw new TempestError('TEMPEST_INVALID_VALUE', 'a value is larger than 64 MiB');
+    if (size > MOST_BYTES) {
+      throw new TempestError('TEMPEST_INVALID_ARGUMENT', `a call of ${size} bytes is larger than ${MOST_BYTES}`);
+    }
     const grown = new Uint8Array(Math.max(size, this.bytes.length * 2));
     grown.set(this.bytes.subarray(0, this.length));
     this.bytes = grown;

@@ -2,7 +2,7 @@
 
 import type { Recovery } from './database.js';
 import type { Device } from './device.js';
-import { asTempestError, type TempestError } from './errors.js';
+import { asStorageError, type TempestError } from './errors.js';
 import { Engine, type EngineEvents } from './engine.js';
 import { BodyReader, FrameReader, FrameWriter, Op, Status } from './frames.js';
 import { loadModule } from './load.js';
@@ -26,11 +26,13 @@ export class Host {
   #recovery: Recovery | undefined;
   readonly #events: EngineEvents;
   #engine: Engine | undefined;
+  readonly #spec: HostSpec;
   #file: OpfsDevice | undefined;
   #unlock: Unlock | undefined;
   #opening: { resolve: (recovery: Recovery) => void; reject: (error: unknown) => void } | undefined;
 
-  private constructor(events: EngineEvents) {
+  private constructor(spec: HostSpec, events: EngineEvents) {
+    this.#spec = spec;
     this.#events = events;
   }
 
@@ -40,23 +42,23 @@ export class Host {
    * Rejects with `TEMPEST_LOCKED`, `TEMPEST_NOT_SUPPORTED`, `TEMPEST_LOAD_FAILED`, or what the engine says of the store.
    */
   static async start(spec: HostSpec, events: EngineEvents): Promise<Host> {
-    const host = new Host(events);
+    const host = new Host(spec, events);
     try {
-      await host.#start(spec);
+      await host.#start();
     } catch (error) {
       host.release();
-      throw asTempestError(error, 'TEMPEST_IO_ERROR');
+      throw asStorageError(error);
     }
     return host;
   }
 
-  async #start(spec: HostSpec): Promise<void> {
-    const { name, wasmUrl, lockWaitMillis } = spec;
+  async #start(): Promise<void> {
+    const { name, wasmUrl, lockWaitMillis, memtableBytes } = this.#spec;
     const loading = loadModule(wasmUrl);
     // Looked at below; until then its failure is not an unhandled one.
     loading.catch(() => undefined);
     const deadline = performance.now() + lockWaitMillis;
-    let { device } = spec;
+    let { device } = this.#spec;
     if (device !== undefined) {
       this.#unlock = await lockDevice(device, name, lockWaitMillis);
     } else {
@@ -67,7 +69,7 @@ export class Host {
       reply: (frame) => (this.#opening === undefined ? this.#events.reply(frame) : this.#opened(frame)),
       died: (error) => this.#died(error),
     });
-    this.#recovery = await this.#open(spec.memtableBytes);
+    this.#recovery = await this.#open(memtableBytes);
   }
 
   /** Asks the engine to open the store: the first of all requests. */
@@ -115,12 +117,32 @@ export class Host {
     this.#engine?.submit(frame);
   }
 
-  /** Stops the engine, closes the file and gives the lock back. A second time does nothing. */
-  release(): void {
+  /** Stops the engine, deletes the store, and only then gives the lock back. Where that was given back already, nothing is deleted. */
+  async destroy(): Promise<void> {
+    const { name, device, lockWaitMillis } = this.#spec;
+    if (this.#unlock === undefined) return;
+    try {
+      this.#stop();
+      if (device !== undefined) await device.truncate(0);
+      else await OpfsDevice.remove(name, lockWaitMillis);
+    } catch (error) {
+      throw asStorageError(error);
+    } finally {
+      this.release();
+    }
+  }
+
+  #stop(): void {
     this.#engine?.stop();
     this.#engine = undefined;
-    this.#file?.close();
+    const file = this.#file;
     this.#file = undefined;
+    file?.close();
+  }
+
+  /** Stops the engine, closes the file and gives the lock back. A second time does nothing. */
+  release(): void {
+    this.#stop();
     this.#unlock?.();
     this.#unlock = undefined;
   }

@@ -8,6 +8,7 @@ import { FrameWriter } from './frames.js';
 import { Host, type HostSpec } from './host.js';
 import { watchLife } from './lock.js';
 import type { FromWorker, ToWorker } from './messages.js';
+import { onAbort } from './options.js';
 
 /** A link whose store is open. */
 export interface OpenLink extends Link {
@@ -20,10 +21,7 @@ export async function openLocal(spec: HostSpec, events: EngineEvents): Promise<O
   return {
     recovery: host.recovery,
     send: (writer: FrameWriter) => host.submit(writer.finish()),
-    release: () => {
-      host.release();
-      return Promise.resolve();
-    },
+    release: async (isDoomed) => (isDoomed ? host.destroy() : host.release()),
   };
 }
 
@@ -54,25 +52,22 @@ export function openRemote(
     let unwatch: (() => void) | undefined;
     let isOpen = false;
     let isOver = false;
-    let released: (() => void) | undefined;
+    let stopListening: (() => void) | undefined;
+    let released: ((result: void | Promise<never>) => void) | undefined;
 
     /** Ends the worker, and with it whatever lock and file it holds. */
     const end = () => {
       isOver = true;
       worker.terminate();
       unwatch?.();
-      signal?.removeEventListener('abort', aborted);
-      released?.();
-    };
-    const aborted = () => {
-      end();
-      reject(signal!.reason);
+      stopListening?.();
     };
     const died = (error: TempestError) => {
       if (isOver) return;
       end();
       if (isOpen) events.died(error);
       else reject(error);
+      released?.();
     };
     const link = (recovery: Recovery): OpenLink => ({
       recovery,
@@ -80,29 +75,35 @@ export function openRemote(
         const buffer = writer.take();
         worker.postMessage(buffer, [buffer]);
       },
-      release() {
+      release(isDoomed) {
         if (isOver) return Promise.resolve();
         return new Promise((resolve) => {
           released = resolve;
-          worker.postMessage({ type: 'release' } satisfies ToWorker);
+          worker.postMessage({ type: 'release', isDoomed } satisfies ToWorker);
         });
       },
     });
 
-    signal?.addEventListener('abort', aborted, { once: true });
+    stopListening =
+      signal &&
+      onAbort(signal, () => {
+        end();
+        reject(signal.reason);
+      });
     worker.onmessage = ({ data }: MessageEvent<FromWorker | ArrayBuffer>) => {
       if (data instanceof ArrayBuffer) return events.reply(new Uint8Array(data));
       switch (data.type) {
         case 'opened':
           isOpen = true;
-          signal?.removeEventListener('abort', aborted);
+          stopListening?.();
           unwatch = watchLife(lifeLock, () => died(new TempestError('TEMPEST_WORKER_DIED', "the store's worker has ended")));
           return resolve(link(data.recovery));
         case 'failed':
         case 'died':
           return died(fromPlainError(data.error));
         case 'released':
-          return end();
+          end();
+          return released?.(data.error && Promise.reject(fromPlainError(data.error)));
       }
     };
     worker.onmessageerror = () => died(new TempestError('TEMPEST_WORKER_DIED', "a message of the store's worker could not be read"));

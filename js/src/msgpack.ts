@@ -1,8 +1,8 @@
 // The default value encoding: MessagePack (https://github.com/msgpack/msgpack/blob/master/spec.md) by msgpackr, with its extensions
 // for what MessagePack has no type for. Plain objects are its records, so that a MessagePack map is always a Map.
 //
-// msgpackr stores anything, and some of it as something else. So a value is looked through first, and refused where it would
-// not come back as it was. Only -0 comes back as 0, and an array keeps its items alone.
+// msgpackr stores anything, and some of it as something else. So a value is looked through first, and refused where it would not
+// come back as structured cloning gives it back; ValueEncoding in encodings.ts names the few differences that are left.
 
 import { addExtension, Packr, RESET_BUFFER_MODE } from 'msgpackr/pack';
 import type { FrameWriter } from './frames.js';
@@ -60,6 +60,7 @@ export class Msgpack {
     try {
       // A view of a pool, to be overwritten by the next value.
       const packed: Uint8Array = this.#packr.pack(value, RESET_BUFFER_MODE);
+      checkValueSize(packed.length);
       writer.raw(packed);
       if (packed.length > KEEP_BYTES && writing === 1) this.#packr.useBuffer(new Uint8Array(POOL_BYTES));
     } finally {

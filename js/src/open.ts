@@ -1,16 +1,18 @@
 // Opening and deleting stores.
 
 import { Client } from './client.js';
-import { type CallOptions, Database, type Durability, durabilityOf, signalOf, type Storage } from './database.js';
+import { type CallOptions, Database, type Durability, durabilityOf, type Storage } from './database.js';
 import type { Device } from './device.js';
-import { type CustomEncoding, describe, type KeyEncoding, keyCodec, type ValueEncoding, valueCodec } from './encodings.js';
+import { type CustomEncoding, type KeyEncoding, keyCodec, type ValueEncoding, valueCodec } from './encodings.js';
 import type { EngineEvents } from './engine.js';
+import { asStorageError, describe } from './errors.js';
 import type { HostSpec } from './host.js';
 import { DEFAULT_LOCK_WAIT_MILLIS, MAX_NAME_LENGTH } from './limits.js';
 import { openLocal, openRemote, type OpenLink } from './links.js';
-import { lockDevice, lockStore } from './lock.js';
+import { lockStore } from './lock.js';
 import { MemoryDevice } from './memory.js';
 import { checkOpfs, OpfsDevice } from './opfs.js';
+import { onAbort, signalOf } from './options.js';
 import { isWellFormed } from './text.js';
 
 /** How `open` opens a store. An option of another name is a `TypeError`. */
@@ -61,7 +63,7 @@ export type ValueOf<O extends OpenOptions> = O['valueEncoding'] extends CustomEn
       ? string
       : unknown;
 
-const OPTION_NAMES = new Set([
+const OPEN_NAMES: ReadonlySet<string> = new Set([
   'signal',
   'storage',
   'device',
@@ -73,6 +75,10 @@ const OPTION_NAMES = new Set([
   'wasmUrl',
   'workerUrl',
 ]);
+
+const DESTROY_NAMES: ReadonlySet<string> = new Set(['signal', 'storage', 'lockWaitMillis']);
+
+const DEVICE_CALLS = ['read', 'write', 'sync', 'size', 'truncate'] as const;
 
 const MIN_MEMTABLE_BYTES = 64 << 10;
 const MAX_MEMTABLE_BYTES = 256 << 20;
@@ -98,13 +104,14 @@ export function open<const O extends OpenOptions = OpenOptions>(name: string, op
 export function open<K extends string | Uint8Array, V>(name: string, options?: OpenOptions): Promise<Database<K, V>>;
 export async function open(name: string, options: OpenOptions = {}): Promise<Database<string, unknown>> {
   checkName(name);
-  checkOptions(options);
+  const signal = signalOf(options, OPEN_NAMES);
   const { storage = 'opfs', device: given } = options;
-  const signal = signalOf(options);
+  checkStorage(storage);
+  if (given !== undefined) checkDevice(given, options.storage);
   const keys = keyCodec(options.keyEncoding);
   const values = valueCodec(options.valueEncoding);
   const durability = durabilityOf(options.durability, 'relaxed');
-  const device = given ?? (storage === 'memory' ? new MemoryDevice() : undefined);
+  const device: Device | undefined = given ?? (storage === 'memory' ? new MemoryDevice() : undefined);
   const spec: HostSpec = {
     name,
     wasmUrl: addressOf(options.wasmUrl, new URL('./tempestkv.wasm', import.meta.url)),
@@ -112,6 +119,7 @@ export async function open(name: string, options: OpenOptions = {}): Promise<Dat
   };
   if (device !== undefined) spec.device = device;
   if (options.memtableBytes !== undefined) spec.memtableBytes = memtableBytesOf(options.memtableBytes);
+  const workerAddress = addressOf(options.workerUrl, new URL('./worker.js', import.meta.url));
 
   // The client comes once the link is there, and hears of nothing before.
   let client: Client | undefined;
@@ -119,16 +127,15 @@ export async function open(name: string, options: OpenOptions = {}): Promise<Dat
     reply: (frame) => client?.receive(frame),
     died: (error) => client?.died(error),
   };
-  const link = await connect(spec, events, options.workerUrl, signal);
+  const link = await connect(spec, events, options.workerUrl, workerAddress, signal);
   client = new Client(link, keys, values);
-  const isKept = device === undefined || !(device instanceof MemoryDevice);
+  const supports = device === undefined ? { persistent: true, strict: true } : device.supports;
   return new Database(client, {
     name,
     storage: given !== undefined ? 'device' : (storage satisfies Storage),
-    supports: { persistent: isKept, strict: isKept },
+    supports: { persistent: supports?.persistent === true, strict: supports?.strict === true },
     recovery: link.recovery,
     durability,
-    remove: () => remove(name, device, spec.lockWaitMillis),
   });
 }
 
@@ -137,6 +144,7 @@ async function connect(
   spec: HostSpec,
   events: EngineEvents,
   workerUrl: string | URL | undefined,
+  workerAddress: string,
   signal: AbortSignal | undefined,
 ): Promise<OpenLink> {
   if (spec.device === undefined) checkOpfs();
@@ -146,30 +154,26 @@ async function connect(
       workerUrl === undefined
         ? new Worker(new URL('./worker.js', import.meta.url), { type: 'module' })
         : new Worker(workerUrl, { type: 'module' });
-    return openRemote(spec, events, start, addressOf(workerUrl, new URL('./worker.js', import.meta.url)), signal);
+    return openRemote(spec, events, start, workerAddress, signal);
   }
-  const opening = openLocal(spec, events);
-  if (signal === undefined) return opening;
-  return abortable(opening, signal);
+  // A link that comes after the abort is let go.
+  return abortable(openLocal(spec, events), signal, (link) => link.release(false));
 }
 
-/** Waits for a link until `signal` aborts; a link that comes after that is let go. */
-function abortable(opening: Promise<OpenLink>, signal: AbortSignal): Promise<OpenLink> {
+/** Settles as `promise` does, or rejects when `signal` aborts; `late` is given what comes after that. */
+function abortable<T>(promise: Promise<T>, signal: AbortSignal | undefined, late: (value: T) => unknown): Promise<T> {
+  if (signal === undefined) return promise;
   return new Promise((resolve, reject) => {
-    const aborted = () => {
+    const unwatch = onAbort(signal, () => {
       reject(signal.reason);
-      opening.then(
-        (link) => link.release(),
-        () => undefined,
-      );
-    };
-    signal.addEventListener('abort', aborted, { once: true });
-    opening.then(resolve, reject).finally(() => signal.removeEventListener('abort', aborted));
+      promise.then(late, () => undefined);
+    });
+    promise.then(resolve, reject).finally(() => unwatch());
   });
 }
 
 /** How `destroy` deletes a store. */
-export interface DestroyOptions {
+export interface DestroyOptions extends CallOptions {
   /** Where the store is kept: `'opfs'`, the default. A store in memory ends when it is closed. */
   storage?: 'opfs' | 'memory' | undefined;
 
@@ -180,23 +184,29 @@ export interface DestroyOptions {
 /**
  * Deletes a store, which nobody may have open. One that is not there is no error.
  *
- * Rejects with `TEMPEST_LOCKED` where somebody has it open longer than `lockWaitMillis`.
+ * Rejects with `TEMPEST_LOCKED` where somebody has it open longer than `lockWaitMillis`. An abort of `signal` ends that wait, and nothing is
+ * deleted; once deleting has begun, it is done all the same.
  */
 export async function destroy(name: string, options: DestroyOptions = {}): Promise<void> {
   checkName(name);
-  checkOptions(options);
+  const signal = signalOf(options, DESTROY_NAMES);
+  checkStorage(options.storage);
+  const lockWaitMillis = lockWaitOf(options.lockWaitMillis);
   if (options.storage === 'memory') return;
-  await remove(name, undefined, lockWaitOf(options.lockWaitMillis));
+  await abortable(remove(name, lockWaitMillis, signal), signal, () => undefined);
 }
 
-async function remove(name: string, device: Device | undefined, waitMillis: number): Promise<void> {
+async function remove(name: string, waitMillis: number, signal: AbortSignal | undefined): Promise<void> {
   const deadline = performance.now() + waitMillis;
-  const unlock = await (device === undefined ? lockStore(name, waitMillis) : lockDevice(device, name, waitMillis));
   try {
-    if (device === undefined) await OpfsDevice.remove(name, Math.max(0, deadline - performance.now()));
-    else await device.truncate(0);
-  } finally {
-    unlock();
+    const unlock = await lockStore(name, waitMillis);
+    try {
+      if (signal?.aborted !== true) await OpfsDevice.remove(name, Math.max(0, deadline - performance.now()));
+    } finally {
+      unlock();
+    }
+  } catch (error) {
+    throw asStorageError(error);
   }
 }
 
@@ -206,18 +216,16 @@ function checkName(name: unknown): asserts name is string {
   if (!isWellFormed(name)) throw new TypeError("a store's name may have no lone surrogates");
 }
 
-function checkOptions(options: OpenOptions | DestroyOptions): void {
-  if (typeof options !== 'object' || options === null) throw new TypeError(`options must be an object, not ${describe(options)}`);
-  for (const name in options) {
-    if (!OPTION_NAMES.has(name)) throw new TypeError(`there is no option ${JSON.stringify(name)}`);
-  }
-  const { storage, device } = options as OpenOptions;
+function checkStorage(storage: unknown): void {
   if (storage !== undefined && storage !== 'opfs' && storage !== 'memory') {
     throw new TypeError(`storage must be 'opfs' or 'memory', not ${describe(storage)}`);
   }
-  if (device !== undefined) {
-    if (storage !== undefined) throw new TypeError('a store has a storage or a device, not both');
-    if (typeof (device as Device | null)?.read !== 'function') throw new TypeError('device must have the calls of a Device');
+}
+
+function checkDevice(device: Partial<Device> | null, storage: unknown): void {
+  if (storage !== undefined) throw new TypeError('a store has a storage or a device, not both');
+  for (const call of DEVICE_CALLS) {
+    if (typeof device?.[call] !== 'function') throw new TypeError(`device must have the calls of a Device; ${call} is missing`);
   }
 }
 

@@ -1,7 +1,7 @@
 // The origin private file system: one file a store, in a folder of ours.
 
 import type { SyncDevice } from './device.js';
-import { asTempestError, TempestError } from './errors.js';
+import { TempestError } from './errors.js';
 import { locked } from './lock.js';
 import { encodeText } from './text.js';
 
@@ -87,7 +87,8 @@ export class OpfsDevice implements SyncDevice {
   /**
    * Opens the file of a store, and makes it where there is none. A file that is taken, by a context that is only just ending, is tried again.
    *
-   * Rejects with `TEMPEST_LOCKED` where it is taken longer than `waitMillis`, with `TEMPEST_NOT_SUPPORTED` where the context has no such files.
+   * Rejects with `TEMPEST_LOCKED` where it is taken longer than `waitMillis`, with `TEMPEST_NOT_SUPPORTED` where the context has no such files,
+   * and with whatever the host throws.
    */
   static async open(name: string, waitMillis: number): Promise<OpfsDevice> {
     const deadline = performance.now() + waitMillis;
@@ -99,14 +100,14 @@ export class OpfsDevice implements SyncDevice {
         if (file.createSyncAccessHandle === undefined) throw unavailable('only a dedicated worker can open its files');
         return new OpfsDevice(await file.createSyncAccessHandle());
       } catch (error) {
-        if (!isTaken(error)) throw asTempestError(error, isQuota(error) ? 'TEMPEST_QUOTA_EXCEEDED' : 'TEMPEST_IO_ERROR');
+        if (!isTaken(error)) throw error;
         if (performance.now() >= deadline) throw locked(name, waitMillis);
         await new Promise((resolve) => setTimeout(resolve, RETRY_MILLIS));
       }
     }
   }
 
-  /** Deletes the file of a store; one that is not there is no error. Rejects with `TEMPEST_LOCKED` where it is taken too long. */
+  /** Deletes the file of a store; one that is not there is no error. Rejects as `open` does. */
   static async remove(name: string, waitMillis: number): Promise<void> {
     const deadline = performance.now() + waitMillis;
     const files = await folder();
@@ -117,7 +118,7 @@ export class OpfsDevice implements SyncDevice {
         return;
       } catch (error) {
         if ((error as Error).name === 'NotFoundError') return;
-        if (!isTaken(error)) throw asTempestError(error, 'TEMPEST_IO_ERROR');
+        if (!isTaken(error)) throw error;
         if (performance.now() >= deadline) throw locked(name, waitMillis);
         await new Promise((resolve) => setTimeout(resolve, RETRY_MILLIS));
       }
@@ -155,10 +156,6 @@ export class OpfsDevice implements SyncDevice {
   close(): void {
     this.#handle.close();
   }
-}
-
-function isQuota(error: unknown): boolean {
-  return (error as Error).name === 'QuotaExceededError';
 }
 
 function isTaken(error: unknown): boolean {

@@ -1,7 +1,9 @@
 // Ranges: what a caller asks for, as bounds in bytes.
 
-import { describe, type KeyCodec } from './encodings.js';
+import type { KeyCodec } from './encodings.js';
+import { describe } from './errors.js';
 import { FrameWriter, ScanFlag } from './frames.js';
+import { checkNames } from './options.js';
 
 /**
  * Which keys to visit, and how. Without bounds, all of them.
@@ -49,16 +51,14 @@ const MAX_LIMIT = 0x7fff_ffff;
 
 /** The bounds of `range`. Throws a `TypeError` for a name or type that a range has not, `RangeError` for a bad limit. */
 export function boundsOf(range: Range<unknown>, keys: KeyCodec): Bounds {
-  for (const name in range) {
-    if (!NAMES.has(name)) throw new TypeError(`a range has no ${JSON.stringify(name)}`);
-  }
+  checkNames('a range', range, NAMES);
   const { gt, gte, lt, lte, prefix, reverse, limit } = range;
   if (gt !== undefined && gte !== undefined) throw new TypeError('a range has gt or gte, not both');
   if (lt !== undefined && lte !== undefined) throw new TypeError('a range has lt or lte, not both');
   if (reverse !== undefined && typeof reverse !== 'boolean') throw new TypeError(`reverse must be a boolean, not ${describe(reverse)}`);
 
-  let lower = boundOf(gt ?? gte, gt !== undefined, keys);
-  let upper = boundOf(lt ?? lte, lt !== undefined, keys);
+  let lower = boundOf(gt, true, keys) ?? boundOf(gte, false, keys);
+  let upper = boundOf(lt, true, keys) ?? boundOf(lte, false, keys);
   if (prefix !== undefined) {
     const first = encode(prefix, keys);
     const beyond = successor(first);

@@ -4,6 +4,7 @@ import { type Client } from './client.js';
 import { TempestError } from './errors.js';
 import { BodyReader, type FrameWriter, ScanFlag } from './frames.js';
 import { MAX_RUN_BYTES, MIN_RUN_BYTES } from './limits.js';
+import { onAbort } from './options.js';
 import type { Bounds } from './range.js';
 
 /** What a scan makes of an entry. */
@@ -12,7 +13,8 @@ export type ScanMode = 'entries' | 'keys' | 'values';
 /**
  * One pass over a range. It holds the run being read and at most one more, asked for as soon as the first is taken up.
  *
- * The client's table refers to a cursor while it is open, the cursor to nobody: the iterator in front of it can be collected.
+ * The client's table and the signal refer to a cursor until its reader has come to the end, for until then the pass can be ended. The cursor
+ * refers to no reader: the iterator in front of it can be collected.
  */
 export class Cursor {
   /** Names the scan; set by the client. */
@@ -38,8 +40,7 @@ export class Cursor {
   #error: unknown;
   #runBytes: number;
   #wake: (() => void) | undefined;
-  #signal: AbortSignal | undefined;
-  #listener: (() => void) | undefined;
+  #unwatch: (() => void) | undefined;
 
   constructor(client: Client, bounds: Bounds, mode: ScanMode, runBytes: number, signal: AbortSignal | undefined) {
     this.#client = client;
@@ -56,12 +57,10 @@ export class Cursor {
     this.#hasAsked = true;
     client.openScan(this, bounds.flags | (mode === 'keys' ? ScanFlag.keysOnly : 0));
     if (signal !== undefined) {
-      this.#signal = signal;
-      this.#listener = () => {
+      this.#unwatch = onAbort(signal, () => {
         this.close();
         this.fail(signal.reason);
-      };
-      signal.addEventListener('abort', this.#listener, { once: true });
+      });
     }
   }
 
@@ -86,7 +85,7 @@ export class Cursor {
     this.#run = run;
     this.#next = undefined;
     if (run === undefined) return false;
-    if (!this.#isLast && !this.#isClosed) {
+    if (!this.#isLast) {
       this.#runBytes = Math.min(this.#runBytes * 4, MAX_RUN_BYTES);
       this.#hasAsked = true;
       this.#client.nextRun(this, this.#runBytes);
@@ -136,10 +135,7 @@ export class Cursor {
   push(bytes: Uint8Array, start: number, end: number, isLast: boolean): void {
     if (this.#isClosed) return;
     this.#hasAsked = false;
-    if (isLast) {
-      this.#isLast = true;
-      this.#end();
-    }
+    this.#isLast = isLast;
     if (end > start) this.#next = new BodyReader(bytes, start, end);
     this.#awaken();
   }
@@ -153,7 +149,7 @@ export class Cursor {
     this.#awaken();
   }
 
-  /** Ends the scan before its end, here and in the engine. Closing one that has ended does nothing. */
+  /** Ends the scan, and where it has not come to its end there, in the engine too. A second time does nothing. */
   close(): void {
     const wasOpen = !this.#isClosed;
     this.#end();
@@ -170,8 +166,8 @@ export class Cursor {
 
   #end(): void {
     this.#isClosed = true;
-    if (this.#listener !== undefined) this.#signal!.removeEventListener('abort', this.#listener);
-    this.#listener = undefined;
+    this.#unwatch?.();
+    this.#unwatch = undefined;
   }
 
   #awaken(): void {

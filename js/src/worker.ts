@@ -1,6 +1,6 @@
 // The dedicated worker that a page's store lives in. It opens one store and relays frames to its engine and back.
 
-import { asTempestError, type TempestError, toPlainError } from './errors.js';
+import { asStorageError, type TempestError, toPlainError } from './errors.js';
 import { frameSize } from './frames.js';
 import { Host } from './host.js';
 import { holdForLife } from './lock.js';
@@ -32,8 +32,19 @@ async function open(message: Extract<ToWorker, { type: 'open' }>): Promise<void>
     host = await Host.start(message, events);
     scope.postMessage({ type: 'opened', recovery: host.recovery });
   } catch (error) {
-    end({ type: 'failed', error: toPlainError(asTempestError(error, 'TEMPEST_IO_ERROR')) });
+    end({ type: 'failed', error: toPlainError(asStorageError(error)) });
   }
+}
+
+async function release(isDoomed: boolean): Promise<void> {
+  const message: FromWorker = { type: 'released' };
+  try {
+    if (isDoomed) await host?.destroy();
+    else host?.release();
+  } catch (error) {
+    message.error = toPlainError(asStorageError(error));
+  }
+  end(message);
 }
 
 scope.onmessage = ({ data }) => {
@@ -43,7 +54,6 @@ scope.onmessage = ({ data }) => {
   } else if (data.type === 'open') {
     void open(data);
   } else {
-    host?.release();
-    end({ type: 'released' });
+    void release(data.isDoomed);
   }
 };

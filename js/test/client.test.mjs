@@ -8,7 +8,7 @@ import { errorBody, FakeLink, replyFrame, sized, text, u64 } from './fake-link.m
 function connect() {
   const link = new FakeLink();
   const client = new Client(link, keyCodec('utf8'), valueCodec('utf8'));
-  const db = new Database(client, { name: 'fake', storage: 'memory', supports: {}, recovery: {}, durability: 'relaxed', remove: async () => {} });
+  const db = new Database(client, { name: 'fake', storage: 'memory', supports: {}, recovery: {}, durability: 'relaxed' });
   const reply = (...entries) => client.receive(replyFrame(entries));
   return { link, client, db, reply };
 }
@@ -102,6 +102,23 @@ describe('requests', () => {
     assert.equal(await first, undefined);
     db.get('a');
     assert.equal(client.callCount, limits.MAX_CALLS);
+  });
+});
+
+describe('a frame that cannot grow', () => {
+  test('fails the call that needed it, and no later one', async () => {
+    const { link, db, client, reply } = connect();
+    client.writer.ensure = () => {
+      delete client.writer.ensure;
+      throw new RangeError('no memory');
+    };
+    await assert.rejects(db.put('a', 'x'), { message: 'no memory' });
+    assert.equal(client.callCount, 0);
+    const put = db.put('b', 'y');
+    await turn();
+    assert.equal(link.entries.length, 1);
+    reply({ id: link.last.id, body: u64(1) });
+    assert.equal(await put, 1);
   });
 });
 
@@ -210,6 +227,25 @@ describe('the end', () => {
     await turn();
     reply({ id: link.last.id, status: 2, body: errorBody('TEMPEST_IO_ERROR', 'cannot sync') });
     await assert.rejects(closing, isRejected('TEMPEST_IO_ERROR'));
+    assert.equal(link.releases, 1);
+  });
+
+  test('destroy deletes as the store is let go, even where it could not be made durable, and only then', async () => {
+    for (const [status, body] of [[0, []], [2, errorBody('TEMPEST_IO_ERROR', 'cannot sync')]]) {
+      const { link, db, reply } = connect();
+      const destroying = db.destroy();
+      assert.equal(db.destroy(), destroying);
+      await turn();
+      assert.deepEqual([link.releases, link.deletions], [0, 0]);
+      reply({ id: link.last.id, status, body });
+      await destroying;
+      assert.deepEqual([link.releases, link.deletions], [1, 1]);
+    }
+    const { link, db, client } = connect();
+    const destroying = db.destroy();
+    await turn();
+    client.receive(new Uint8Array(3));
+    await assert.rejects(destroying, isRejected('TEMPEST_WORKER_DIED'));
     assert.equal(link.releases, 1);
   });
 

@@ -113,6 +113,114 @@ describe('a device that fails', () => {
   });
 });
 
+describe('a device that is misused', () => {
+  for (const call of ['read', 'write', 'sync', 'size', 'truncate']) {
+    test(`without ${call} it is no device`, async () => {
+      const device = failing();
+      delete device[call];
+      await assert.rejects(open('misused', { device }), { name: 'TypeError', message: new RegExp(`${call} is missing`) });
+    });
+  }
+
+  for (const asynchronous of [false, true]) {
+    for (const [call, result, message] of [
+      ['size', -2000, /size must return an integer from 0 to 9007199254740991, not -2000/],
+      ['size', 1.5, /size must return .* not 1.5/],
+      ['size', '70', /size must return .* not "70"/],
+      ['read', undefined, /read must return an integer from 0 to \d+, not of type undefined/],
+      ['read', 1e9, /read must return an integer from 0 to \d+, not 1000000000/],
+      ['write', undefined, /write must return an integer from 0 to \d+, not of type undefined/],
+      ['write', -1001, /write must return .* not -1001/],
+    ]) {
+      test(`${asynchronous ? 'asynchronous, ' : ''}${call} that returns ${result} is an error, and the device is free again`, async () => {
+        const inner = failing();
+        const device = asynchronous ? new AsyncMemoryDevice(inner) : inner;
+        await (await open('misused', { device })).close();
+        inner.faults[call] = () => result;
+        await assert.rejects(open('misused', { device }), { code: 'TEMPEST_IO_ERROR', message });
+        inner.faults[call] = undefined;
+        await (await open('misused', { device, lockWaitMillis: 0 })).close();
+      });
+    }
+  }
+
+  for (const call of ['read', 'write', 'sync', 'size']) {
+    test(`${call} that returns a promise is told to say so`, async () => {
+      const device = failing();
+      await (await open('misused', { device })).close();
+      device.faults[call] = async () => 0;
+      const use = async () => {
+        const db = await open('misused', { device });
+        await db.put('a', 1, { durability: 'strict' });
+        await db.close();
+      };
+      await assert.rejects(use(), { code: 'TEMPEST_IO_ERROR', message: new RegExp(`${call} returned a promise.*async: true`) });
+    });
+  }
+
+  test('a large write made by a device call waits until that has ended', async () => {
+    const device = failing();
+    const db = await open('misused', { device, valueEncoding: 'view' });
+    const puts = [];
+    device.faults.write = (from) => {
+      device.faults.write = undefined;
+      puts.push(db.put('a', new Uint8Array(17 << 20)), db.put('a', Uint8Array.of(2)));
+      return from.length;
+    };
+    await db.put('first', new Uint8Array(1));
+    const [one, two] = await Promise.all(puts);
+    assert.ok(one < two);
+    assert.deepEqual(await db.get('a'), Uint8Array.of(2));
+    await db.close();
+  });
+});
+
+test('a device tells what it supports', async () => {
+  for (const [supports, expected] of [
+    [undefined, { persistent: false, strict: false }],
+    [{ persistent: true }, { persistent: true, strict: false }],
+    [{ persistent: true, strict: true }, { persistent: true, strict: true }],
+  ]) {
+    const db = await open('told', { device: Object.assign(new MemoryDevice(), { supports }) });
+    assert.deepEqual(db.supports, expected);
+    await db.close();
+  }
+});
+
+describe('a store that cannot be deleted', () => {
+  for (const wrap of [(device) => device, (device) => new AsyncMemoryDevice(device)]) {
+    for (const [name, fault, code] of [
+      ['an error', new Error('jammed'), 'TEMPEST_IO_ERROR'],
+      ['no space', new DOMException('full', 'QuotaExceededError'), 'TEMPEST_QUOTA_EXCEEDED'],
+    ]) {
+      test(`${name}: ${wrap(new MemoryDevice()).async ? 'asynchronous' : 'synchronous'}`, async () => {
+        const inner = failing();
+        const device = wrap(inner);
+        let db = await open('kept', { device });
+        await db.put('a', 1);
+        inner.faults.truncate = raise(fault);
+        await assert.rejects(db.destroy(), { name: 'TempestError', code, cause: fault });
+        inner.faults.truncate = undefined;
+        db = await open('kept', { device, lockWaitMillis: 0 });
+        assert.equal(await db.get('a'), 1);
+        await db.destroy();
+      });
+    }
+  }
+
+  test('as its folder cannot be had', async () => {
+    const cause = new Error('no folder');
+    const root = { getDirectoryHandle: () => Promise.reject(cause) };
+    const { navigator } = globalThis;
+    Object.defineProperty(globalThis, 'navigator', { value: { storage: { getDirectory: async () => root } }, configurable: true, writable: true });
+    try {
+      await assert.rejects(api.destroy('kept'), { name: 'TempestError', code: 'TEMPEST_IO_ERROR', cause });
+    } finally {
+      Object.defineProperty(globalThis, 'navigator', { value: navigator, configurable: true, writable: true });
+    }
+  });
+});
+
 test('an origin private file system that is not there is said to be missing', async () => {
   await assert.rejects(open('anything'), { code: 'TEMPEST_NOT_SUPPORTED', message: /storage: 'memory'/ });
   await assert.rejects(api.destroy('anything'), { code: 'TEMPEST_NOT_SUPPORTED' });

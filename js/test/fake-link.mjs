@@ -66,13 +66,15 @@ export const text = (bytes) => decoder.decode(bytes);
 export class FakeLink {
   frames = [];
   releases = 0;
+  deletions = 0;
 
   send(writer) {
     this.frames.push(parseFrame(writer.finish()));
   }
 
-  release() {
+  release(isDoomed) {
     this.releases++;
+    if (isDoomed) this.deletions++;
     return Promise.resolve();
   }
 

@@ -21,7 +21,11 @@ export async function defaults(): Promise<void> {
   is<Same<typeof value, unknown>>();
   await db.batch([{ type: 'put', key: 'a', value: 1 }, { type: 'delete', key: 'b' }], { durability: 'relaxed' });
   await db.close();
-  await destroy('notes', { lockWaitMillis: 10 });
+  await destroy('notes', { lockWaitMillis: 10, signal });
+  // @ts-expect-error an option of open only
+  await destroy('notes', { durability: 'strict' });
+  // @ts-expect-error reads have no durability
+  await db.get('a', { durability: 'strict' });
   // @ts-expect-error keys are strings
   await db.put(1, 1);
   // @ts-expect-error no such durability

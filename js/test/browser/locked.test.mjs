@@ -101,6 +101,34 @@ describe('a store that is open', () => {
     await Promise.all([page.close(), other.close()]);
   });
 
+  test('is left alone by a destroy that was given up while it waited, and by one that was refused', async () => {
+    const { name, page } = await holder();
+    const other = await setting.page();
+    const destroying = other.evaluate(async (name) => {
+      const { destroy } = await import('/dist/index.js');
+      const { outcome } = await import('/pages/records.js');
+      globalThis.controller = new AbortController();
+      const refused = await outcome(destroy(name, { lockWaitMillis: 0 }));
+      return [refused.code, (await outcome(destroy(name, { lockWaitMillis: 60_000, signal: controller.signal }))).name];
+    }, name);
+    await until('the other tab waits for the store', () =>
+      other.evaluate(async (lock) => (await navigator.locks.query()).pending.some(({ name }) => name === lock), `tempestkv:${name}`),
+    );
+    await other.evaluate(() => controller.abort());
+    assert.deepEqual(await inTime('the wait is given up', destroying), ['TEMPEST_LOCKED', 'AbortError']);
+    await page.evaluate(() => db.close());
+    assert.deepEqual(await inTime('the store opens', tryToOpen(other, name, 5000)), { value: name });
+    await Promise.all([page.close(), other.close()]);
+  });
+
+  test('is had empty by a tab that waits while it is destroyed', async () => {
+    const { name, page } = await holder();
+    const { page: other, opened } = await waiter(name);
+    await page.evaluate(() => db.destroy());
+    assert.deepEqual(await inTime('the store opens', opened), { value: undefined });
+    await Promise.all([page.close(), other.close()]);
+  });
+
   test('is had by a page as soon as it ends the worker that holds it', async () => {
     const page = await setting.page();
     const worker = await workerOf(page);

@@ -125,15 +125,95 @@ export default {
     await db.destroy();
   },
 
+  'what is destroyed is gone before whoever waits for the store has it, and what they write stays': async ({ open, name }) => {
+    const store = name();
+    const one = await open(store);
+    await one.put('old', 1);
+    const waiting = open(store, { lockWaitMillis: 20000 });
+    const destroying = one.destroy();
+    let two = await waiting;
+    equal(await two.get('old'), undefined);
+    await two.put('precious', 1);
+    await two.close();
+    await destroying;
+    await one.destroy();
+    two = await open(store);
+    equal(await two.get('precious'), 1);
+    await two.destroy();
+  },
+
+  'a store that was let go is not destroyed, for it may be another\'s': async ({ open, name }) => {
+    const store = name();
+    const one = await open(store);
+    await one.close();
+    const two = await open(store);
+    await two.put('precious', 1);
+    await rejects(one.destroy(), { code: 'TEMPEST_CLOSED' });
+    equal(await two.get('precious'), 1);
+    const died = two._panic();
+    await rejects(died, { code: 'TEMPEST_WORKER_DIED' });
+    await rejects(two.destroy(), { code: 'TEMPEST_WORKER_DIED' });
+    const three = await open(store, { lockWaitMillis: 10000 });
+    equal(await three.get('precious'), 1);
+    // Not let go yet: closing has only begun.
+    const closing = three.close();
+    await three.destroy();
+    await closing;
+    const four = await open(store);
+    equal(await four.get('precious'), undefined);
+    await four.destroy();
+  },
+
+  'names that options do not have are refused by every call': async ({ open, api }) => {
+    const db = await open();
+    for (const [wrong, message] of [[{ durabilty: 'strict' }, /"durabilty"/], [['strict'], /must be an object, not an array/], [null, /must be an object, not null/]]) {
+      for (const call of [
+        db.put('a', 1, wrong), db.delete('a', wrong), db.batch([], wrong), db.get('a', wrong), db.getMany(['a'], wrong), db.stats(wrong),
+        api.open('wrong', wrong), api.destroy('wrong', wrong),
+      ]) {
+        await rejects(call, { name: 'TypeError', message });
+      }
+      throws(() => db.scan(wrong), { name: 'TypeError', message });
+    }
+    await rejects(db.get('a', { durability: 'strict' }), { name: 'TypeError' });
+    throws(() => db.scan([]), { name: 'TypeError', message: 'a range must be an object, not an array' });
+    for (const options of [{ device: new api.MemoryDevice() }, { durability: 'strict' }, { storage: 'disk' }, { signal: 1 }, { lockWaitMillis: '1' }]) {
+      await rejects(api.destroy('wrong', options), { name: 'TypeError' });
+    }
+    const reason = new Error('changed my mind');
+    await rejects(api.destroy('wrong', { signal: AbortSignal.abort(reason) }), { message: reason.message });
+    equal(await db.scan().count(), 0);
+    await db.close();
+  },
+
+  'calls and scans that share a signal are one listener to it': async ({ open }) => {
+    const db = await open();
+    await db.put('a', 1);
+    const controller = new AbortController();
+    const { signal } = controller;
+    let [added, removed] = [0, 0];
+    signal.addEventListener = (...rest) => (added++, AbortSignal.prototype.addEventListener.apply(signal, rest));
+    signal.removeEventListener = (...rest) => (removed++, AbortSignal.prototype.removeEventListener.apply(signal, rest));
+    const calls = () => Array.from({ length: 30 }, (_, i) => (i % 2 ? db.get('a', { signal }) : db.scan({ signal }).count()));
+    equal(await Promise.all(calls()), new Array(30).fill(1));
+    equal([added, removed], [1, 1], 'and none when they are over');
+    const ended = calls();
+    controller.abort();
+    for (const call of ended) await rejects(call, { name: 'AbortError' });
+    equal(added, 2);
+    await db.close();
+  },
+
   'bad names and options': async ({ open, api }) => {
     for (const bad of [undefined, null, 1, {}, '\ud800']) await rejects(api.open(bad, { storage: 'memory' }), { name: 'TypeError' });
     for (const bad of ['', 'x'.repeat(101)]) await rejects(api.open(bad, { storage: 'memory' }), { name: 'RangeError' });
     const wrong = [
       { storage: 'disk' }, { store: 'memory' }, { keyEncoding: 'latin1' }, { valueEncoding: 'xml' }, { valueEncoding: {} }, { valueEncoding: null },
-      { durability: 'maybe' }, { lockWaitMillis: '5' }, { memtableBytes: '5' }, { signal: {} }, { device: {} }, { wasmUrl: 5 },
+      { durability: 'maybe' }, { lockWaitMillis: '5' }, { memtableBytes: '5' }, { signal: {} }, { device: {} }, { wasmUrl: 5 }, { workerUrl: 5 },
+      { device: null }, { device: { read() {} } }, { signal: { aborted: false, addEventListener() {} } },
       { storage: 'memory', device: new api.MemoryDevice() },
     ];
-    for (const options of wrong) await rejects(api.open('bad', { ...(options.device ? {} : { storage: 'memory' }), ...options }), { name: 'TypeError' });
+    for (const options of wrong) await rejects(api.open('bad', { ...('device' in options ? {} : { storage: 'memory' }), ...options }), { name: 'TypeError' });
     for (const options of [{ lockWaitMillis: -1 }, { lockWaitMillis: NaN }, { memtableBytes: 1 }, { memtableBytes: 2 ** 40 }]) {
       await rejects(api.open('bad', { storage: 'memory', ...options }), { name: 'RangeError' });
     }

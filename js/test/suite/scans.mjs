@@ -75,7 +75,7 @@ export default {
 
   'ranges that make no sense': async ({ open }) => {
     const db = await filled(open);
-    for (const range of [{ gt: 'a', gte: 'a' }, { lt: 'a', lte: 'b' }, { start: 'a' }, { limit: '1' }, { reverse: 1 }, { gt: 1 }, { prefix: null }, { signal: 1 }, null, 'a']) {
+    for (const range of [{ gt: 'a', gte: 'a' }, { lt: 'a', lte: 'b' }, { start: 'a' }, { limit: '1' }, { reverse: 1 }, { gt: 1 }, { prefix: null }, { gt: null }, { gte: null }, { lt: null }, { lte: null }, { signal: 1 }, null, 'a']) {
       throws(() => db.scan(range), { name: 'TypeError' });
     }
     for (const limit of [-1, NaN, 1.5, -Infinity]) throws(() => db.scan({ limit }), { name: 'RangeError' });
@@ -266,6 +266,72 @@ export default {
     equal(await openScans(db), 0);
     equal(await db.scan({ signal: new AbortController().signal }).count(), 20000);
     await db.close();
+  },
+
+  'a pass is ended by an abort, by close and by disposal after its last run has come too': async ({ open }) => {
+    const db = await filled(open, numbered(20));
+    const iterate = async (scan, end) => {
+      let count = 0;
+      try {
+        for await (const _ of scan) if (++count === 5) await end();
+      } finally {
+        equal(count, 5);
+      }
+    };
+    const controller = new AbortController();
+    await rejects(iterate(db.scan({ signal: controller.signal }), () => controller.abort()), { name: 'AbortError' });
+    const all = numbered(20).map((key, i) => [key, `v${key}`]);
+    const read = [];
+    const quiet = new AbortController();
+    for await (const entry of db.scan({ signal: quiet.signal })) read.push(entry);
+    quiet.abort();
+    equal(read, all);
+    if (Symbol.asyncDispose !== undefined) {
+      const scan = db.scan();
+      await rejects(iterate(scan, () => scan[Symbol.asyncDispose]()), { code: 'TEMPEST_CLOSED' });
+    }
+    equal(await openScans(db), 0);
+    await rejects(iterate(db.scan(), () => db.close()), { code: 'TEMPEST_CLOSED' });
+  },
+
+  'a pass that is ended by an encoder or a getter is freed, and the store closes': async ({ open }) => {
+    const valueEncoding = { encode: (value) => value.encode(), decode: (bytes) => bytes };
+    const db = await open(undefined, { valueEncoding });
+    const put = (key, run) => db.put(key, { encode: () => (run?.(), new Uint8Array(1)) });
+    await Promise.all(numbered(20000).map((key) => put(key)));
+    const begun = async (options) => {
+      const iterator = db.scan(options)[Symbol.asyncIterator]();
+      await iterator.next();
+      return iterator;
+    };
+    const controller = new AbortController();
+    const { signal } = controller;
+    const aborted = await begun({ signal });
+    await put('x', () => controller.abort());
+    await rejects(aborted.next(), { name: 'AbortError' });
+    equal(await openScans(db), 0, 'an abort');
+
+    const returned = await begun();
+    await put('x', () => void returned.return());
+    equal(await returned.next(), { done: true, value: undefined });
+    equal(await openScans(db), 0, 'return()');
+
+    // What asks for more there gets it.
+    const read = await begun({ gte: 'k' });
+    const rest = [];
+    await put('x', () => rest.push(...Array.from({ length: 19999 }, () => read.next())));
+    equal((await Promise.all(rest)).map(({ value }) => value[0]), numbered(20000).slice(1));
+    await read.return();
+
+    // The call itself goes on as any that is aborted when it is under way.
+    const own = new AbortController();
+    await rejects(db.put('own', { encode: () => (own.abort(), new Uint8Array(1)) }, { signal: own.signal }), { name: 'AbortError' });
+
+    const left = await begun();
+    let closing;
+    await put('last', () => (closing = db.close()));
+    await rejects(left.next(), { code: 'TEMPEST_CLOSED' });
+    await closing;
   },
 
   'the limit of open scans': async ({ open }) => {

@@ -73,6 +73,27 @@ export default {
     await db.close();
   },
 
+  'what structured cloning leaves out is left out, and what comes back otherwise is documented': async ({ open }) => {
+    const db = await open();
+    const back = async (value) => {
+      await db.put('k', value);
+      return db.get('k');
+    };
+    equal(await back({ a: 1, [Symbol('s')]: 2 }), { a: 1 });
+    equal(await back(Object.defineProperty({ a: 1 }, 'hidden', { value: 2 })), { a: 1 });
+    equal(await back({ get sum() { return 3; } }), { sum: 3 });
+    for (const added of [new Map(), new Set(), new Date(0), /a/, new Error('e'), new Uint8Array(1)]) {
+      equal(Object.hasOwn((await back([Object.assign(added, { code: 1 })]))[0], 'code'), false);
+    }
+    equal((await back(Object.assign(/a/g, { lastIndex: 3 }))).lastIndex, 0);
+    equal(Object.keys(await back(Object.assign([1], { extra: 2 }))), ['0']);
+    equal((await back(new Error('e'))).stack, undefined);
+    const buffer = new ArrayBuffer(16);
+    const [one, two] = await back([new Uint8Array(buffer, 0, 4), new Uint8Array(buffer, 4)]);
+    equal([one.buffer.byteLength, two.buffer.byteLength, one.buffer === two.buffer], [4, 12, false]);
+    await db.close();
+  },
+
   'what cannot be stored is a TypeError and leaves nothing behind': async ({ open }) => {
     const db = await open();
     const gone = new Float64Array(4);
