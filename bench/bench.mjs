@@ -10,6 +10,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { chromium } from 'playwright-core';
+import { findChromium } from '../js/test/browser/chromium.mjs';
 import { circumstances, expectations, steps, stores, tables } from './report.mjs';
 import { serve } from './serve.mjs';
 
@@ -48,15 +49,6 @@ function integer(text, least, what) {
   const number = Number(text);
   if (!Number.isInteger(number) || number < least) throw new UsageError(`${what} must be an integer of at least ${least}`);
   return number;
-}
-
-function findChromium() {
-  const found = (process.env.PATH ?? '')
-    .split(':')
-    .flatMap((folder) => ['chromium', 'chromium-browser', 'google-chrome'].map((name) => join(folder, name)))
-    .find((path) => existsSync(path));
-  if (found === undefined) throw new UsageError('no Chromium found; make chromium installs it');
-  return found;
 }
 
 function outputOf(program, ...args) {

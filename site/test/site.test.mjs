@@ -8,6 +8,7 @@ import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { chromium } from 'playwright-core';
+import { findChromium } from '../../js/test/browser/chromium.mjs';
 import { serve } from '../serve.mjs';
 
 const dist = fileURLToPath(new URL('../dist', import.meta.url));
@@ -24,13 +25,6 @@ const browserArguments = [
   '--disable-sync',
 ];
 
-function chromiumPath() {
-  if (process.env.CHROMIUM) return process.env.CHROMIUM;
-  const found = ['/usr/bin/chromium', '/usr/bin/chromium-browser', '/usr/bin/google-chrome'].find(existsSync);
-  if (found === undefined) throw new Error('no Chromium found; set CHROMIUM to its path');
-  return found;
-}
-
 let server, browser, profiles;
 let total; // cities in the data file
 let names; // their names, folded
@@ -44,7 +38,7 @@ before(async () => {
   // The browser makes its profiles in the folder for temporary files; one of our own is removed whole.
   profiles = await mkdtemp(join(tmpdir(), 'tempestkv-site-'));
   browser = await chromium.launch({
-    executablePath: chromiumPath(),
+    executablePath: findChromium(),
     args: browserArguments,
     env: { ...process.env, TMPDIR: profiles },
   });
@@ -311,6 +305,23 @@ describe('a visit', () => {
       );
       assert.deepEqual(nameless, []);
       await page.tap('#edit-cancel');
+    }
+  });
+
+  test('has two columns on a wide screen in either scheme, side by side', async (t) => {
+    for (const colorScheme of ['light', 'dark']) {
+      const context = await visit(t, { viewport: { width: 1440, height: 900 }, colorScheme });
+      await shorten(context, 5000);
+      const page = await open(context);
+      assert.ok(await noSidewaysScroll(page), 'while loading');
+      await ready(page, 5000);
+      await search(page, 'san');
+      assert.ok(await noSidewaysScroll(page), 'results');
+      const [results, side] = await Promise.all(['.results', '.side'].map((selector) => page.locator(selector).boundingBox()));
+      assert.ok(results.x >= 0 && results.width > 300 && side.width > 300, 'both have room');
+      assert.ok(results.x + results.width <= side.x, 'neither covers the other');
+      assert.ok(side.x + side.width <= 1440, 'both are on the screen');
+      assert.ok(side.y < results.y + results.height && results.y < side.y + side.height, 'they stand beside each other');
     }
   });
 });

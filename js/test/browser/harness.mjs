@@ -2,11 +2,12 @@
 
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
-import { existsSync } from 'node:fs';
-import { mkdtemp, rm } from 'node:fs/promises';
+import { existsSync, rmSync } from 'node:fs';
+import { mkdtemp } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { chromium } from 'playwright-core';
+import { findChromium } from './chromium.mjs';
 import { familyOf } from './processes.mjs';
 import { serve } from './server.mjs';
 
@@ -26,15 +27,6 @@ const ARGUMENTS = [
 const DEADLINE_MILLIS = 30_000;
 
 const POLL_MILLIS = 10;
-
-/** Where Chromium is: `CHROMIUM` in the environment, or where distributions put it. */
-function executable() {
-  const named = process.env.CHROMIUM;
-  if (named) return named;
-  const found = ['/usr/bin/chromium', '/usr/bin/chromium-browser', '/usr/bin/google-chrome'].find(existsSync);
-  if (found === undefined) throw new Error('no Chromium found; set CHROMIUM to its path');
-  return found;
-}
 
 /** A dedicated worker of `page`, with nothing in it, as a page of its own may start one. */
 export async function workerOf(page) {
@@ -77,7 +69,7 @@ function kill(id) {
   }
 }
 
-// A test that is told to end takes its browser with it.
+// A test that is told to end takes its browser and its profile with it.
 for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) process.once(signal, () => process.exit(1));
 
 /** A running Chromium. It leads a process group of its own. */
@@ -96,15 +88,18 @@ class Browser {
 
   static async start(profile) {
     const argument = `--user-data-dir=${profile}`;
-    const child = spawn(executable(), [...ARGUMENTS, argument, 'about:blank'], {
+    const child = spawn(findChromium(), [...ARGUMENTS, argument, 'about:blank'], {
       detached: true,
       stdio: ['ignore', 'ignore', 'pipe'],
       // A browser that is killed leaves its temporary files; so they go with the profile.
       env: { ...process.env, TMPDIR: profile },
     });
     const ended = new Promise((resolve) => child.once('exit', resolve));
-    const emergency = () => kill(-child.pid);
-    process.once('exit', emergency);
+    const emergency = () => {
+      for (const id of familyOf(child.pid, argument)) kill(id);
+    };
+    // Before the profile is removed.
+    process.prependOnceListener('exit', emergency);
     ended.then(() => process.off('exit', emergency));
     const address = await inTime(
       'the browser says where it listens',
@@ -173,12 +168,14 @@ class Browser {
 export class Setting {
   #profile;
   #server;
+  #removeProfile = () => rmSync(this.#profile, { recursive: true, force: true, maxRetries: 10 });
   browser;
 
   static async begin() {
     const setting = new Setting();
     setting.#server = await serve();
     setting.#profile = await mkdtemp(join(tmpdir(), 'tempestkv-browser-'));
+    process.once('exit', setting.#removeProfile);
     await setting.start();
     return setting;
   }
@@ -200,7 +197,8 @@ export class Setting {
   async end() {
     await this.browser?.close();
     await this.#server.close();
-    await rm(this.#profile, { recursive: true, force: true, maxRetries: 5 });
+    this.#removeProfile();
+    process.off('exit', this.#removeProfile);
     assert.equal(existsSync(this.#profile), false);
   }
 }
