@@ -65,7 +65,7 @@ test: check test-go test-wasm test-js test-browser size ## everything CI runs
 
 .PHONY: check
 check: js/dist/index.js ## formatting, vet, modules, builds for every target, types
-	@test -z "$$(gofmt -l .)" || { gofmt -l .; exit 1; }
+	@test -z "$$(gofmt -l kv wasm site)" || { gofmt -l kv wasm site; exit 1; }
 	go mod tidy -diff
 	go vet ./...
 	GOOS=js GOARCH=wasm go vet ./...
