@@ -39,7 +39,8 @@ addExtension({
   read: ([name, message, ...cause]: [string, string, unknown?]) => {
     const error = new (ERRORS.get(name) ?? Error)(message, cause.length > 0 ? { cause: cause[0] } : undefined);
     if (error.name !== name) Object.defineProperty(error, 'name', { value: name, writable: true, configurable: true });
-    delete error.stack; // It would tell where the value was read.
+    // It would tell where the value was read. Deleting it is not enough where it belongs to the prototype, as in Firefox.
+    Object.defineProperty(error, 'stack', { value: undefined, writable: true, configurable: true });
     return error;
   },
 });
