@@ -273,21 +273,19 @@ func (db *DB) seal() error {
 
 // serveWaiting answers the calls of all kinds that wait now.
 func (db *DB) serveWaiting() {
-	for range len(db.gets) {
+	if len(db.gets) > 0 {
 		db.serveGets(<-db.gets)
-		if len(db.gets) == 0 {
-			break
-		}
 	}
 	for range len(db.scans) {
 		db.startScan(<-db.scans)
 	}
 }
 
-// serveGets answers first and the gets that wait behind it, each after the
+// serveGets answers first and the gets that wait behind it now, each after the
 // writes that were sent before it.
 func (db *DB) serveGets(first getRequest) {
-	for g := first; ; {
+	waiting := len(db.gets)
+	for g := first; ; waiting-- {
 		db.commitWaiting()
 		// From here on a panic, of a filter say, must find the call to answer.
 		db.serving, db.served = g, 0
@@ -298,11 +296,10 @@ func (db *DB) serveGets(first getRequest) {
 			db.serveKey(g, key)
 		}
 		db.serving = getRequest{}
-		select {
-		case g = <-db.gets:
-		default:
+		if waiting == 0 {
 			return
 		}
+		g = <-db.gets
 	}
 }
 
