@@ -84,11 +84,6 @@ func BenchmarkDegree(b *testing.B) {
 		b.Run(fmt.Sprintf("%d/add-ascending", degree), func(b *testing.B) { benchAdd(b, ascending, degree, 0) })
 		b.Run(fmt.Sprintf("%d/add-random", degree), func(b *testing.B) { benchAdd(b, random, degree, 0) })
 		b.Run(fmt.Sprintf("%d/add-view", degree), func(b *testing.B) { benchAdd(b, ascending, degree, 1) })
-		m := newWithDegree(degree)
-		for i, key := range random {
-			m.Add(base.SeqNum(i+1), base.KindPut, key, benchValue)
-		}
-		b.Run(fmt.Sprintf("%d/get", degree), func(b *testing.B) { benchGet(b, m, random, true) })
 	}
 }
 

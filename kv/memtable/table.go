@@ -18,12 +18,12 @@ const (
 	// 1.26.8, AMD EPYC, natively and (wasm) under Node.
 	//
 	//	degree                              16          32          64
-	//	Add ascending                      143         128         122
-	//	Add ascending, wasm                799         713         660
-	//	Add, each after a view       1067/3724   1364/5593   1776/8101
-	//	Add, each after a view, wasm 6283/3553   7210/5263   8069/7698
-	//	Get                                274         282         290
-	//	Get, wasm                         1091         945        1038
+	//	Add ascending                      264         252         220
+	//	Add ascending, wasm               1333         886         824
+	//	Add random                         518         490         507
+	//	Add random, wasm                  1453        1143        1013
+	//	Add, each after a view       1965/4751   2782/6924  3865/10201
+	//	Add, each after a view, wasm 6186/4758   7497/7007  9119/10060
 	//
 	// Small nodes are cheap to copy, large ones cheap to fill: 32 is near the
 	// best in both.
