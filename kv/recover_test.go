@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"io"
 	"math/rand/v2"
 	"strings"
 	"testing"
@@ -13,28 +12,11 @@ import (
 	"tempestkv/kv/base"
 	"tempestkv/kv/batch"
 	"tempestkv/kv/vfs"
+	"tempestkv/kv/vfs/vfstest"
 	"tempestkv/kv/wal"
 )
 
 func logFile(num uint64) vfs.FileDesc { return vfs.FileDesc{Type: vfs.TypeLog, Num: num} }
-
-func readFile(t testing.TB, fs vfs.FS, fd vfs.FileDesc) []byte {
-	t.Helper()
-	f, err := fs.Open(fd)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer f.Close()
-	size, err := f.Size()
-	if err != nil {
-		t.Fatal(err)
-	}
-	b := make([]byte, size)
-	if _, err := f.ReadAt(b, 0); err != nil && err != io.EOF {
-		t.Fatal(err)
-	}
-	return b
-}
 
 // withFile makes a file system that has b as the file fd and otherwise the
 // files of fs.
@@ -48,7 +30,7 @@ func withFile(t testing.TB, fs vfs.FS, fd vfs.FileDesc, b []byte) *vfs.MemFS {
 	for _, d := range files {
 		content := b
 		if d != fd {
-			content = readFile(t, fs, d)
+			content = vfstest.ReadFile(t, fs, d)
 		}
 		f, err := changed.Create(d, 0)
 		if err != nil {
@@ -86,7 +68,7 @@ func twoLogs(t testing.TB) (fs *vfs.MemFS, keys int) {
 func TestNoHoleInHistoryAfterABadLogRecord(t *testing.T) {
 	fs, _ := twoLogs(t)
 	for num := uint64(1); num <= 2; num++ {
-		content := readFile(t, fs, logFile(num))
+		content := vfstest.ReadFile(t, fs, logFile(num))
 		// The sync marker that Close writes last is the proof itself.
 		end := len(content) - 19*int(num-1)
 		for at := 3; at < end; at += 997 {
@@ -97,7 +79,7 @@ func TestNoHoleInHistoryAfterABadLogRecord(t *testing.T) {
 			if !errors.Is(err, kv.ErrCorruption) || !strings.Contains(err.Error(), logFile(num).String()) {
 				t.Fatalf("log %d, bit flipped at %d: %v", num, at, err)
 			}
-			if string(readFile(t, damaged, logFile(num))) != string(b) {
+			if string(vfstest.ReadFile(t, damaged, logFile(num))) != string(b) {
 				t.Fatal("opening a damaged store changed it")
 			}
 		}
@@ -114,7 +96,7 @@ func TestAMissingLogIsCorruption(t *testing.T) {
 		put(t, db, fmt.Sprint(i), strings.Repeat("v", 1000))
 	}
 	for _, fs := range []*vfs.MemFS{closed, killed.Clone()} {
-		second := readFile(t, fs, logFile(2))
+		second := vfstest.ReadFile(t, fs, logFile(2))
 		empty := withFile(t, fs, logFile(1), nil)
 		missing := fs.Clone()
 		if err := missing.Remove(logFile(1)); err != nil {
@@ -124,7 +106,7 @@ func TestAMissingLogIsCorruption(t *testing.T) {
 			if _, err := kv.Open(damaged, nil); !errors.Is(err, kv.ErrCorruption) {
 				t.Error(err)
 			}
-			if !bytes.Equal(readFile(t, damaged, logFile(2)), second) {
+			if !bytes.Equal(vfstest.ReadFile(t, damaged, logFile(2)), second) {
 				t.Error("the log that is left was changed")
 			}
 		}
@@ -142,7 +124,7 @@ func TestDamageToAStrictWriteIsSeenAfterReopening(t *testing.T) {
 	again := fs.Clone() // killed
 	db = open(t, again, nil)
 	put(t, db, "relaxed", "2")
-	b := readFile(t, again.Clone(), logFile(1))
+	b := vfstest.ReadFile(t, again.Clone(), logFile(1))
 	b[25] ^= 1
 	if _, err := kv.Open(withFile(t, fs, logFile(1), b), nil); !errors.Is(err, kv.ErrCorruption) {
 		t.Error(err)
@@ -151,7 +133,7 @@ func TestDamageToAStrictWriteIsSeenAfterReopening(t *testing.T) {
 
 func TestALogCutShortInTheMiddleOfHistoryIsCorruption(t *testing.T) {
 	fs, _ := twoLogs(t)
-	content := readFile(t, fs, logFile(1))
+	content := vfstest.ReadFile(t, fs, logFile(1))
 	for _, size := range []int{0, 500, 40000, len(content) - 1} {
 		damaged := withFile(t, fs, logFile(1), content[:size])
 		if _, err := kv.Open(damaged, nil); !errors.Is(err, kv.ErrCorruption) {
@@ -175,7 +157,7 @@ func TestATornTailIsCutOff(t *testing.T) {
 		s, _ := db.Stats(ctx)
 		ends = append(ends, s.LogBytes)
 	}
-	content := readFile(t, fs, logFile(1))[:ends[4]]
+	content := vfstest.ReadFile(t, fs, logFile(1))[:ends[4]]
 	rng := rand.New(rand.NewPCG(1, 2))
 	for size := int(ends[2]); size < len(content); size++ {
 		for _, tail := range [][]byte{nil, make([]byte, 300), []byte(fmt.Sprint(rng.Uint64(), rng.Uint64(), rng.Uint64()))} {
@@ -207,7 +189,7 @@ func TestRecoveryTellsWhatItDropped(t *testing.T) {
 	put(t, db, "a", "1")
 	s, _ := db.Stats(ctx)
 	put(t, db, "b", "2")
-	torn := withFile(t, fs, logFile(1), readFile(t, fs, logFile(1))[:s.LogBytes+8])
+	torn := withFile(t, fs, logFile(1), vfstest.ReadFile(t, fs, logFile(1))[:s.LogBytes+8])
 	var logged []string
 	db = open(t, torn, &kv.Options{Logger: func(_ kv.LogLevel, text string) { logged = append(logged, text) }})
 	r := db.Recovery()

@@ -9,20 +9,14 @@ import (
 	"strconv"
 	"strings"
 
-	"pgregory.net/rapid"
-
 	"tempestkv/kv/base"
 	"tempestkv/kv/iterator"
+	"tempestkv/kv/iterator/itertest"
 	"tempestkv/kv/memtable"
 )
 
 // row is an entry of a model.
-type row struct {
-	key   base.InternalKey
-	value string
-}
-
-func (r row) String() string { return show(r.key, []byte(r.value)) }
+type row = itertest.Row
 
 // show prints an entry; a suffix of two bytes that a test wrote as @n is
 // printed so too.
@@ -66,7 +60,7 @@ func parseRow(s string) row {
 	if kind == "DEL" {
 		k = base.KindDelete
 	}
-	return row{base.MakeInternalKey(parseKey(key), base.SeqNum(seq), k), value}
+	return row{Key: base.MakeInternalKey(parseKey(key), base.SeqNum(seq), k), Value: value}
 }
 
 // tables makes a memtable of each group of rows.
@@ -75,7 +69,7 @@ func tables(cmp *base.Comparer, groups [][]row) []*memtable.Table {
 	for _, rows := range groups {
 		m := memtable.New(cmp)
 		for _, r := range rows {
-			m.Add(r.key.SeqNum(), r.key.Kind(), r.key.UserKey, []byte(r.value))
+			m.Add(r.Key.SeqNum(), r.Key.Kind(), r.Key.UserKey, []byte(r.Value))
 		}
 		out = append(out, m)
 	}
@@ -94,14 +88,14 @@ func iters(tables []*memtable.Table) []iterator.Internal {
 
 func modelMerging(cmp *base.Comparer, groups [][]row) []row {
 	all := slices.Concat(groups...)
-	slices.SortFunc(all, func(a, b row) int { return cmp.CompareInternal(a.key, b.key) })
+	slices.SortFunc(all, func(a, b row) int { return cmp.CompareInternal(a.Key, b.Key) })
 	return all
 }
 
 func modelSnapshot(rows []row, at base.SeqNum) []row {
 	var out []row
 	for _, r := range rows {
-		if r.key.SeqNum() <= at && (len(out) == 0 || !bytes.Equal(out[len(out)-1].key.UserKey, r.key.UserKey)) {
+		if r.Key.SeqNum() <= at && (len(out) == 0 || !bytes.Equal(out[len(out)-1].Key.UserKey, r.Key.UserKey)) {
 			out = append(out, r)
 		}
 	}
@@ -111,8 +105,8 @@ func modelSnapshot(rows []row, at base.SeqNum) []row {
 func modelDedup(cmp *base.Comparer, rows []row) []row {
 	var out []row
 	for i, r := range rows {
-		first := i == 0 || !cmp.SameLogicalKey(rows[i-1].key.UserKey, r.key.UserKey)
-		if first && r.key.Kind() == base.KindPut {
+		first := i == 0 || !cmp.SameLogicalKey(rows[i-1].Key.UserKey, r.Key.UserKey)
+		if first && r.Key.Kind() == base.KindPut {
 			out = append(out, r)
 		}
 	}
@@ -122,7 +116,7 @@ func modelDedup(cmp *base.Comparer, rows []row) []row {
 func modelFilter(rows []row, f iterator.Filter) []row {
 	var out []row
 	for _, r := range rows {
-		if f(r.key, []byte(r.value)) {
+		if f(r.Key, []byte(r.Value)) {
 			out = append(out, r)
 		}
 	}
@@ -133,12 +127,12 @@ func modelBounds(cmp *base.Comparer, rows []row, b iterator.Bounds) []row {
 	var out []row
 	for _, r := range rows {
 		if b.Lower != nil {
-			if c := cmp.Compare(r.key.UserKey, b.Lower); c < 0 || c == 0 && b.LowerExclusive {
+			if c := cmp.Compare(r.Key.UserKey, b.Lower); c < 0 || c == 0 && b.LowerExclusive {
 				continue
 			}
 		}
 		if b.Upper != nil {
-			if c := cmp.Compare(r.key.UserKey, b.Upper); c > 0 || c == 0 && !b.UpperInclusive {
+			if c := cmp.Compare(r.Key.UserKey, b.Upper); c > 0 || c == 0 && !b.UpperInclusive {
 				continue
 			}
 		}
@@ -147,108 +141,25 @@ func modelBounds(cmp *base.Comparer, rows []row, b iterator.Bounds) []row {
 	return out
 }
 
+// modelUser is what asInternal shows of rows.
+func modelUser(rows []row) []row {
+	var out []row
+	for _, r := range rows {
+		out = append(out, row{Key: userKey(r.Key.UserKey), Value: r.Value})
+	}
+	return out
+}
+
 // hidesH hides values that begin with h.
 func hidesH(_ base.InternalKey, value []byte) bool { return !bytes.HasPrefix(value, []byte("h")) }
 
-// asInternal lets the tests move an Iterator like an Internal; its keys have
-// no trailer.
+// asInternal lets the tests move an Iterator like an Internal.
 type asInternal struct{ iterator.Iterator }
 
-func (a asInternal) Key() base.InternalKey { return base.InternalKey{UserKey: a.Iterator.Key()} }
+func (a asInternal) Key() base.InternalKey { return userKey(a.Iterator.Key()) }
 
-// cursor is a position in a model: -1 before the first row, len(rows) behind
-// the last one.
-type cursor struct {
-	cmp   *base.Comparer
-	rows  []row
-	pos   int
-	moved bool
-}
-
-// move does what a positioning call does, and returns the row come to.
-func (c *cursor) move(name string, key []byte) (row, bool) {
-	switch name {
-	case "seek-ge", "seek-lt":
-		c.pos = slices.IndexFunc(c.rows, func(r row) bool { return c.cmp.Compare(r.key.UserKey, key) >= 0 })
-		if c.pos < 0 {
-			c.pos = len(c.rows)
-		}
-		if name == "seek-lt" {
-			c.pos--
-		}
-		c.moved = true
-	case "first":
-		c.pos, c.moved = 0, true
-	case "last":
-		c.pos, c.moved = len(c.rows)-1, true
-	case "next":
-		if c.moved {
-			c.pos = min(c.pos+1, len(c.rows))
-		}
-	case "prev":
-		if c.moved {
-			c.pos = max(c.pos-1, -1)
-		}
-	}
-	if !c.moved || c.pos < 0 || c.pos >= len(c.rows) {
-		return row{}, false
-	}
-	return c.rows[c.pos], true
-}
-
-// move makes a positioning call by name.
-func move(it iterator.Internal, name string, key []byte) bool {
-	switch name {
-	case "seek-ge":
-		return it.SeekGE(key)
-	case "seek-lt":
-		return it.SeekLT(key)
-	case "first":
-		return it.First()
-	case "last":
-		return it.Last()
-	case "next":
-		return it.Next()
-	case "prev":
-		return it.Prev()
-	}
-	panic("no such move: " + name)
-}
-
-var moveNames = []string{"next", "prev", "seek-ge", "seek-lt", "first", "last", "next", "prev", "next", "prev"}
-
-// walk makes random moves on it and compares it with the model.
-func walk(t *rapid.T, cmp *base.Comparer, it iterator.Internal, rows []row, key *rapid.Generator[[]byte]) {
-	_, user := it.(asInternal)
-	c := cursor{cmp: cmp, rows: rows}
-	for range rapid.IntRange(1, 40).Draw(t, "moves") {
-		name := rapid.SampledFrom(moveNames).Draw(t, "move")
-		var k []byte
-		if strings.HasPrefix(name, "seek") {
-			k = key.Draw(t, "seek")
-		}
-		times := 1
-		if name == "next" || name == "prev" {
-			times = rapid.IntRange(1, 6).Draw(t, "times")
-		}
-		for range times {
-			want, wantOK := c.move(name, k)
-			ok := move(it, name, k)
-			if ok != wantOK || it.Valid() != wantOK || it.Error() != nil {
-				t.Fatalf("%s %q: returned %t, Valid %t, Error %v; want %t (%v)", name, k, ok, it.Valid(), it.Error(), wantOK, want)
-			}
-			if !ok {
-				continue
-			}
-			if user {
-				want.key.Trailer = it.Key().Trailer
-			}
-			if got := (row{it.Key(), string(it.Value())}); got.String() != want.String() {
-				t.Fatalf("%s %q: came to %v, want %v", name, k, got, want)
-			}
-		}
-	}
-}
+// userKey is a key as users see it: a put, and no sequence number.
+func userKey(key []byte) base.InternalKey { return base.MakeInternalKey(key, 0, base.KindPut) }
 
 var errInjected = errors.New("injected")
 

@@ -9,6 +9,7 @@ import (
 
 	"tempestkv/kv/base"
 	"tempestkv/kv/iterator"
+	"tempestkv/kv/iterator/itertest"
 	"tempestkv/kv/memtable"
 )
 
@@ -117,8 +118,8 @@ func runMoves(it iterator.Internal, lines string) string {
 		case "reverse":
 			first, then = "last", "prev"
 		}
-		ok := move(it, first, parseKey(key))
-		for ; ok && then != ""; ok = move(it, then, nil) {
+		ok := itertest.Move(it, first, parseKey(key))
+		for ; ok && then != ""; ok = itertest.Move(it, then, nil) {
 			fmt.Fprintf(&out, "%s ", entry())
 		}
 		if ok {

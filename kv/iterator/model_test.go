@@ -10,6 +10,7 @@ import (
 
 	"tempestkv/kv/base"
 	"tempestkv/kv/iterator"
+	"tempestkv/kv/iterator/itertest"
 )
 
 var comparers = []*base.Comparer{base.Bytewise, base.FixedSuffix(2)}
@@ -46,7 +47,7 @@ func drawDB(t *rapid.T) db {
 			if kind == base.KindPut {
 				value = rapid.SampledFrom([]string{"v", "h"}).Draw(t, "value") + fmt.Sprint(seq)
 			}
-			rows = append(rows, row{base.MakeInternalKey(d.key.Draw(t, "key"), seq, kind), value})
+			rows = append(rows, row{Key: base.MakeInternalKey(d.key.Draw(t, "key"), seq, kind), Value: value})
 		}
 		d.groups = append([][]row{rows}, d.groups...)
 	}
@@ -72,7 +73,7 @@ func (d db) merging() iterator.Internal {
 func TestMergingAgainstModel(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		d := drawDB(t)
-		walk(t, d.cmp, d.merging(), modelMerging(d.cmp, d.groups), d.key)
+		itertest.Walk(t, d.cmp, d.merging(), modelMerging(d.cmp, d.groups), d.key, 6)
 	})
 }
 
@@ -80,7 +81,7 @@ func TestSnapshotAgainstModel(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		d := drawDB(t)
 		rows := modelSnapshot(modelMerging(d.cmp, d.groups), d.at)
-		walk(t, d.cmp, iterator.NewSnapshot(d.merging(), d.at), rows, d.key)
+		itertest.Walk(t, d.cmp, iterator.NewSnapshot(d.merging(), d.at), rows, d.key, 6)
 	})
 }
 
@@ -88,7 +89,7 @@ func TestDedupAgainstModel(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		d := drawDB(t)
 		rows := modelDedup(d.cmp, modelSnapshot(modelMerging(d.cmp, d.groups), d.at))
-		walk(t, d.cmp, iterator.NewDedup(d.cmp, iterator.NewSnapshot(d.merging(), d.at)), rows, d.key)
+		itertest.Walk(t, d.cmp, iterator.NewDedup(d.cmp, iterator.NewSnapshot(d.merging(), d.at)), rows, d.key, 6)
 	})
 }
 
@@ -96,7 +97,7 @@ func TestFilterAgainstModel(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		d := drawDB(t)
 		rows := modelFilter(modelMerging(d.cmp, d.groups), hidesH)
-		walk(t, d.cmp, iterator.NewFilter(d.merging(), hidesH), rows, d.key)
+		itertest.Walk(t, d.cmp, iterator.NewFilter(d.merging(), hidesH), rows, d.key, 6)
 	})
 }
 
@@ -104,7 +105,7 @@ func TestBoundsAgainstModel(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		d := drawDB(t)
 		rows := modelBounds(d.cmp, modelMerging(d.cmp, d.groups), d.bounds)
-		walk(t, d.cmp, iterator.NewBounds(d.cmp, d.merging(), d.bounds), rows, d.key)
+		itertest.Walk(t, d.cmp, iterator.NewBounds(d.cmp, d.merging(), d.bounds), rows, d.key, 6)
 	})
 }
 
@@ -121,7 +122,7 @@ func TestUserIteratorAgainstModel(t *testing.T) {
 		}
 		rows = modelBounds(d.cmp, rows, d.bounds)
 		it := iterator.NewUser(d.cmp, d.at, d.bounds, f, iters(tables(d.cmp, d.groups))...)
-		walk(t, d.cmp, asInternal{it}, rows, d.key)
+		itertest.Walk(t, d.cmp, asInternal{it}, modelUser(rows), d.key, 6)
 	})
 }
 
@@ -152,11 +153,11 @@ func TestSourceErrorsAtEveryCall(t *testing.T) {
 					failing = append(failing, &faulty{Internal: it, calls: &calls, failAt: failAt})
 				}
 				it := asInternal{iterator.NewUser(cmp, 13, bounds, hidesH, failing...)}
-				c := cursor{cmp: cmp, rows: rows}
+				c := itertest.NewCursor(cmp, rows)
 				for i, step := range script {
 					name, key, _ := strings.Cut(step, "=")
-					want, wantOK := c.move(name, parseKey(key))
-					ok := move(it, name, parseKey(key))
+					want, wantOK := c.Move(name, parseKey(key))
+					ok := itertest.Move(it, name, parseKey(key))
 					where := fmt.Sprintf("%s, %d sources, call %d failing, step %d (%s)", cmp.Name, sources, failAt, i, step)
 					if err := it.Error(); err != nil {
 						if failed || !errors.Is(err, errInjected) || !errors.Is(err, base.ErrIO) {
@@ -166,13 +167,13 @@ func TestSourceErrorsAtEveryCall(t *testing.T) {
 							t.Fatalf("%s: the error did not last", where)
 						}
 						failed = true
-						c.move("first", nil)
+						c.Move("first", nil)
 						if !it.First() || it.Error() != nil {
 							t.Fatalf("%s: First did not clear the error: %v", where, it.Error())
 						}
 						continue
 					}
-					if ok != wantOK || ok && string(it.Value()) != want.value {
+					if ok != wantOK || ok && string(it.Value()) != want.Value {
 						t.Fatalf("%s: %t %q, want %t %v", where, ok, it.Value(), wantOK, want)
 					}
 				}

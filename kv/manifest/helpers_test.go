@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"io"
 	"slices"
 	"strconv"
 	"strings"
@@ -180,20 +179,6 @@ func touch(t tester, fs vfs.FS, fd vfs.FileDesc) {
 	f, err := fs.Create(fd, 0)
 	must(t, err)
 	must(t, f.Close())
-}
-
-func readFile(t tester, fs vfs.FS, fd vfs.FileDesc) []byte {
-	t.Helper()
-	f, err := fs.Open(fd)
-	must(t, err)
-	defer f.Close()
-	size, err := f.Size()
-	must(t, err)
-	b := make([]byte, size)
-	if _, err := f.ReadAt(b, 0); err != nil && err != io.EOF {
-		t.Fatal(err)
-	}
-	return b
 }
 
 // writeFile gives the file fd, which may exist, the content b.

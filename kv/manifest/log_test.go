@@ -14,6 +14,7 @@ import (
 	"tempestkv/kv/base"
 	"tempestkv/kv/vfs"
 	"tempestkv/kv/vfs/errorfs"
+	"tempestkv/kv/vfs/vfstest"
 	"tempestkv/kv/volume"
 	"tempestkv/kv/volume/devicetest"
 	"tempestkv/kv/wal"
@@ -411,7 +412,7 @@ func TestEveryBitFlipIsFound(t *testing.T) {
 	for _, mode := range modes {
 		mem := vfs.NewMem()
 		h := closedStore(t, mode.wrap(mem))
-		content := readFile(t, mem, h.l.Desc())
+		content := vfstest.ReadFile(t, mem, h.l.Desc())
 		harmless := 0
 		for bit := range 8 * len(content) {
 			b := bytes.Clone(content)
@@ -450,7 +451,7 @@ func TestATornTailIsCutOff(t *testing.T) {
 			_, err := h.step(nil)
 			must(t, err)
 		}
-		content := readFile(t, mem, h.l.Desc())
+		content := vfstest.ReadFile(t, mem, h.l.Desc())
 		last := h.l.w.Offset() - 9 // before the marker
 		for size := end; size < last; size++ {
 			for _, tail := range []string{"", strings.Repeat("\x00", 40), "rubbish of some length"} {
@@ -477,7 +478,7 @@ func TestATornTailIsCutOff(t *testing.T) {
 
 func TestOpenOfAStoreWithoutAManifest(t *testing.T) {
 	damaged := func(h *history, fs vfs.FS) {
-		writeFile(t, fs, h.l.Desc(), readFile(t, fs, h.l.Desc())[:20])
+		writeFile(t, fs, h.l.Desc(), vfstest.ReadFile(t, fs, h.l.Desc())[:20])
 	}
 	for _, c := range []struct {
 		name  string
@@ -498,7 +499,7 @@ func TestOpenOfAStoreWithoutAManifest(t *testing.T) {
 			must(t, fs.(vfs.CurrentSetter).SetCurrent(manifestFile(1)))
 		}, base.ErrCorruption, vfs.ErrNotExist},
 		{"a newer manifest was being made", func(h *history, fs vfs.FS) {
-			writeFile(t, fs, manifestFile(99), readFile(t, fs, h.l.Desc())[:20])
+			writeFile(t, fs, manifestFile(99), vfstest.ReadFile(t, fs, h.l.Desc())[:20])
 		}, nil, nil},
 	} {
 		for _, mode := range modes {
@@ -553,7 +554,7 @@ func TestAKeyThatLooksLikeAManifest(t *testing.T) {
 func TestCurrentDecides(t *testing.T) {
 	mem := vfs.NewMem()
 	h := closedStore(t, mem)
-	content := readFile(t, mem, h.l.Desc())
+	content := vfstest.ReadFile(t, mem, h.l.Desc())
 	_, base, err := split(content)
 	must(t, err)
 	writeFile(t, mem, manifestFile(99), content[:base])
@@ -587,7 +588,7 @@ func TestWhatANewerVersionWroteIsRefused(t *testing.T) {
 	if !strings.Contains(err.Error(), `the feature "known"`) {
 		t.Error(err)
 	}
-	first, _, err := split(readFile(t, mem, h.l.Desc()))
+	first, _, err := split(vfstest.ReadFile(t, mem, h.l.Desc()))
 	must(t, err)
 	if !strings.HasPrefix(string(first), "\x54\x0f"+featureGuard+"known\x01") {
 		t.Errorf("the feature is not first: %q", first)
@@ -627,11 +628,11 @@ func TestAnEditThatDoesNotFitIsRefused(t *testing.T) {
 	mem := vfs.NewMem()
 	h := closedStore(t, mem)
 	l := open(t, mem)
-	content := readFile(t, mem, l.Desc())
+	content := vfstest.ReadFile(t, mem, l.Desc())
 	wantErr(t, l.Append(parseEdit(t, "delete L3 1")), base.ErrCorruption)
 	wantErr(t, l.Append(parseEdit(t, "add L1 0 1 a#1,PUT b#1,PUT")), base.ErrInvalidArgument)
 	wantErr(t, l.Append(&VersionEdit{Features: []string{""}}), base.ErrInvalidArgument)
-	if got := readFile(t, mem, l.Desc()); !bytes.Equal(got, content) || dumpLog(l) != h.states[h.acked] {
+	if got := vfstest.ReadFile(t, mem, l.Desc()); !bytes.Equal(got, content) || dumpLog(l) != h.states[h.acked] {
 		t.Error("an edit that was refused changed something")
 	}
 	must(t, l.Append(&VersionEdit{Has: HasLastSeq, LastSeq: 99}))
@@ -724,7 +725,7 @@ func TestLogsAgainstAModel(t *testing.T) {
 func FuzzReplay(f *testing.F) {
 	mem := vfs.NewMem()
 	h := closedStore(f, mem)
-	content := readFile(f, mem, h.l.Desc())
+	content := vfstest.ReadFile(f, mem, h.l.Desc())
 	f.Add([]byte(nil))
 	f.Add(content)
 	f.Add(content[:len(content)-12])

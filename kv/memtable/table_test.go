@@ -12,22 +12,13 @@ import (
 
 	"tempestkv/kv/base"
 	"tempestkv/kv/iterator"
+	"tempestkv/kv/iterator/itertest"
 )
-
-// entry is a row of the models.
-type entry struct {
-	key   base.InternalKey
-	value []byte
-}
-
-func (e entry) String() string {
-	return fmt.Sprintf("%q#%d,%d=%q", e.key.UserKey, e.key.SeqNum(), e.key.Kind(), e.value)
-}
 
 func collect(it iterator.Internal) []string {
 	var rows []string
 	for ok := it.First(); ok; ok = it.Next() {
-		rows = append(rows, entry{it.Key(), it.Value()}.String())
+		rows = append(rows, itertest.At(it).String())
 	}
 	return rows
 }
@@ -183,7 +174,7 @@ func TestViewIsReusedUntilTheNextAdd(t *testing.T) {
 		t.Errorf("views have %d, %d and %d entries, the table %d; want 0, 1, 2 and 2",
 			empty.Len(), one.Len(), m.View().Len(), m.Len())
 	}
-	if got := collect(one.NewIter()); !slices.Equal(got, []string{`"a"#1,1=""`}) {
+	if got := collect(one.NewIter()); !slices.Equal(got, []string{`"a"#1,PUT=""`}) {
 		t.Errorf("the view of one entry shows %v", got)
 	}
 }
@@ -255,88 +246,34 @@ func TestTableAgainstModel(t *testing.T) {
 			rapid.Map(rapid.IntRange(0, 30), func(i int) []byte { return fmt.Appendf(nil, "long/prefix/%02d", i) }),
 		)
 		m := New(cmp)
-		var rows []entry
+		var rows []itertest.Row
 		for i := range rapid.IntRange(0, 400).Draw(t, "adds") {
 			seq := base.SeqNum(i + 1)
 			k := base.MakeInternalKey(key.Draw(t, "key"), seq, base.Kind(rapid.IntRange(0, 1).Draw(t, "kind")))
 			value := fmt.Appendf(nil, "v%d", seq)
 			m.Add(k.SeqNum(), k.Kind(), k.UserKey, value)
-			rows = append(rows, entry{k, value})
+			rows = append(rows, itertest.Row{Key: k, Value: string(value)})
 			if rapid.IntRange(0, 20).Draw(t, "view") == 0 {
 				m.View()
 			}
 		}
-		slices.SortFunc(rows, func(a, b entry) int { return cmp.CompareInternal(a.key, b.key) })
+		slices.SortFunc(rows, func(a, b itertest.Row) int { return cmp.CompareInternal(a.Key, b.Key) })
 
 		for range 20 {
 			k := key.Draw(t, "get")
 			at := base.SeqNum(rapid.IntRange(0, 400).Draw(t, "at"))
-			want := entry{}
-			i := slices.IndexFunc(rows, func(e entry) bool { return bytes.Equal(e.key.UserKey, k) && e.key.SeqNum() <= at })
+			want := itertest.Row{}
+			i := slices.IndexFunc(rows, func(r itertest.Row) bool { return bytes.Equal(r.Key.UserKey, k) && r.Key.SeqNum() <= at })
 			if i >= 0 {
 				want = rows[i]
 			}
 			value, trailer, ok := m.Get(k, at)
-			if ok != (i >= 0) || trailer != want.key.Trailer || !bytes.Equal(value, want.value) {
+			if ok != (i >= 0) || trailer != want.Key.Trailer || string(value) != want.Value {
 				t.Fatalf("Get(%q, %d) = %q, %x, %t; want %v", k, at, value, trailer, ok, want)
 			}
 		}
 
-		it := m.View().NewIter()
-		pos := len(rows)
-		moved := false
-		for range rapid.IntRange(0, 60).Draw(t, "moves") {
-			var ok bool
-			move := rapid.SampledFrom([]string{"SeekGE", "SeekLT", "First", "Last", "Next", "Prev", "run"}).Draw(t, "move")
-			switch move {
-			case "SeekGE", "SeekLT":
-				k := key.Draw(t, "seek")
-				pos = slices.IndexFunc(rows, func(e entry) bool { return cmp.Compare(e.key.UserKey, k) >= 0 })
-				if pos < 0 {
-					pos = len(rows)
-				}
-				if move == "SeekLT" {
-					pos--
-					ok = it.SeekLT(k)
-				} else {
-					ok = it.SeekGE(k)
-				}
-				moved = true
-			case "First":
-				ok, pos, moved = it.First(), 0, true
-			case "Last":
-				ok, pos, moved = it.Last(), len(rows)-1, true
-			case "Next", "Prev", "run":
-				steps, forward := 1, move == "Next"
-				if move == "run" {
-					steps = rapid.IntRange(1, 300).Draw(t, "steps")
-					forward = rapid.Bool().Draw(t, "forward")
-				}
-				for range steps {
-					switch {
-					case forward:
-						ok = it.Next()
-						if moved {
-							pos = min(pos+1, len(rows))
-						}
-					default:
-						ok = it.Prev()
-						if moved {
-							pos = max(pos-1, -1)
-						}
-					}
-				}
-			}
-			want := moved && pos >= 0 && pos < len(rows)
-			if ok != want || it.Valid() != want {
-				t.Fatalf("%s returned %t, Valid %t; want %t", move, ok, it.Valid(), want)
-			}
-			if want {
-				if got := (entry{it.Key(), it.Value()}); got.String() != rows[pos].String() {
-					t.Fatalf("%s came to %v, want %v", move, got, rows[pos])
-				}
-			}
-		}
+		itertest.Walk(t, cmp, m.View().NewIter(), rows, key, 300)
 	})
 }
 

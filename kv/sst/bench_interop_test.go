@@ -38,7 +38,7 @@ func BenchmarkGoleveldb(b *testing.B) {
 	b.Run("Writer", func(b *testing.B) {
 		keys, values := make([][]byte, len(rows)), make([][]byte, len(rows))
 		for i, r := range rows {
-			keys[i], values[i] = r.key.AppendTo(nil), []byte(r.value)
+			keys[i], values[i] = r.Key.AppendTo(nil), []byte(r.Value)
 		}
 		b.ReportAllocs()
 		b.SetBytes(int64(len(f.bytes)))

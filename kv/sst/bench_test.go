@@ -33,14 +33,14 @@ func BenchmarkWriter(b *testing.B) {
 	f, rows := benchTable(b)
 	values := make([][]byte, len(rows))
 	for i, r := range rows {
-		values[i] = []byte(r.value)
+		values[i] = []byte(r.Value)
 	}
 	b.ReportAllocs()
 	b.SetBytes(int64(len(f.bytes)))
 	for b.Loop() {
 		w := NewWriter(&discard{}, WriterOptions{})
 		for i := range rows {
-			if err := w.Add(rows[i].key, values[i]); err != nil {
+			if err := w.Add(rows[i].Key, values[i]); err != nil {
 				b.Fatal(err)
 			}
 		}

@@ -34,7 +34,7 @@ func TestBlockModel(t *testing.T) {
 		rows := drawRows(t, cmp)
 		b := blockBuilder{interval: rapid.SampledFrom([]int{1, 2, 3, 16, 1000}).Draw(t, "interval")}
 		for _, r := range rows {
-			b.add(r.key.AppendTo(nil), []byte(r.value))
+			b.add(r.Key.AppendTo(nil), []byte(r.Value))
 		}
 		size := b.size()
 		contents := b.finish()
@@ -54,7 +54,7 @@ func TestBlockModel(t *testing.T) {
 			}
 			if ok {
 				r := rows[pos]
-				if !bytes.Equal(it.key, r.key.AppendTo(nil)) || string(it.value) != r.value {
+				if !bytes.Equal(it.key, r.Key.AppendTo(nil)) || string(it.value) != r.Value {
 					t.Fatalf("at %d: %q = %q, want %v", pos, it.key, it.value, r)
 				}
 			}
@@ -67,7 +67,7 @@ func TestBlockModel(t *testing.T) {
 			case move == 2 || pos < 0:
 				k, seq := key.Draw(t, "key"), base.SeqNum(rapid.IntRange(0, 150).Draw(t, "sequence number"))
 				target := base.MakeInternalKey(k, seq, base.KindPut)
-				pos = slices.IndexFunc(rows, func(r row) bool { return cmp.CompareInternal(r.key, target) >= 0 })
+				pos = slices.IndexFunc(rows, func(r row) bool { return cmp.CompareInternal(r.Key, target) >= 0 })
 				if pos < 0 {
 					pos = len(rows)
 				}

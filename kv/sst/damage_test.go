@@ -39,9 +39,9 @@ func readAll(t *testing.T, b []byte, rows []row) (damaged bool) {
 		return damaged
 	}
 	for _, row := range rows {
-		value, trailer, ok, err := r.Get(row.key.UserKey, row.key.SeqNum())
+		value, trailer, ok, err := r.Get(row.Key.UserKey, row.Key.SeqNum())
 		check(err)
-		if err == nil && (!ok || trailer != row.key.Trailer || string(value) != row.value) {
+		if err == nil && (!ok || trailer != row.Key.Trailer || string(value) != row.Value) {
 			t.Fatalf("Get came to %q, %d, %t; want %v", value, trailer, ok, row)
 		}
 	}
@@ -385,7 +385,7 @@ func TestAFailedReadIsReportedAndForgotten(t *testing.T) {
 			return err
 		}
 		for _, i := range []int{0, 1500, 2999} {
-			if _, _, ok, err := r.Get(rows[i].key.UserKey, base.MaxSeqNum); err != nil {
+			if _, _, ok, err := r.Get(rows[i].Key.UserKey, base.MaxSeqNum); err != nil {
 				return err
 			} else if !ok {
 				t.Fatal("a row is missing")
@@ -410,7 +410,7 @@ func TestAFailedReadIsReportedAndForgotten(t *testing.T) {
 		}
 		it = r.NewIter()
 		for i := 0; i < len(rows); i += 500 {
-			if !it.SeekGE(rows[i].key.UserKey) && it.Error() != nil {
+			if !it.SeekGE(rows[i].Key.UserKey) && it.Error() != nil {
 				if err := it.Error(); it.Close() != err || it.Close() != err {
 					t.Fatal("Close does not return the first error")
 				}

@@ -4,44 +4,14 @@ import (
 	"bytes"
 	"encoding/hex"
 	"math"
-	"os"
-	"strconv"
 	"strings"
 	"testing"
+
+	"tempestkv/kv/internal/formatdoc"
 )
 
-// dump returns the bytes of the first fenced hex dump behind heading in
-// docs/FORMAT.md. A line is an offset, bytes, and words behind a bar.
-func dump(t *testing.T, heading string) []byte {
-	t.Helper()
-	doc, err := os.ReadFile("../../docs/FORMAT.md")
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, text, found := strings.Cut(string(doc), "\n"+heading+"\n")
-	_, text, fenced := strings.Cut(text, "\n```\n")
-	text, _, closed := strings.Cut(text, "\n```\n")
-	if !found || !fenced || !closed {
-		t.Fatalf("no hex dump behind %q", heading)
-	}
-	var b []byte
-	for line := range strings.Lines(text) {
-		columns, _, _ := strings.Cut(line, "|")
-		offset, digits, _ := strings.Cut(columns, " ")
-		if at, err := strconv.ParseInt(offset, 16, 64); err != nil || at != int64(len(b)) {
-			t.Fatalf("line %q is at offset %x", line, len(b))
-		}
-		p, err := hex.DecodeString(strings.Join(strings.Fields(digits), ""))
-		if err != nil {
-			t.Fatalf("line %q: %v", line, err)
-		}
-		b = append(b, p...)
-	}
-	return b
-}
-
 func TestTableInTheFormatDocument(t *testing.T) {
-	want := dump(t, "### A table, byte by byte")
+	want := formatdoc.Dump(t, "### A table, byte by byte")
 	rows := []row{put("city", 1, "Berlin"), put("country", 3, "Germany"), del("town", 2)}
 	f, _ := write(t, WriterOptions{}, rows)
 	if !bytes.Equal(f.bytes, want) {

@@ -163,17 +163,17 @@ func readFuzzed(t *testing.T, f *memFile) {
 				t.Fatalf("Verify counts %d entries, reverse %t finds %d, %v", meta.Entries, reverse, len(rows), err)
 			}
 			for i, row := range rows[:min(len(rows), 20)] {
-				_, trailer, ok, err := r.Get(row.key.UserKey, row.key.SeqNum())
+				_, trailer, ok, err := r.Get(row.Key.UserKey, row.Key.SeqNum())
 				check(err)
 				// An order that Verify passes serves every get.
-				if verifyErr == nil && (err != nil || !ok || trailer.SeqNum() != row.key.SeqNum()) {
+				if verifyErr == nil && (err != nil || !ok || trailer.SeqNum() != row.Key.SeqNum()) {
 					t.Fatalf("row %d, %v, is not found: %d, %t, %v", i, row, trailer, ok, err)
 				}
-				it.SeekGE(row.key.UserKey)
+				it.SeekGE(row.Key.UserKey)
 				check(it.Error())
-				it.SeekLT(row.key.UserKey)
+				it.SeekLT(row.Key.UserKey)
 				check(it.Error())
-				r.ApproximateOffset(row.key.UserKey)
+				r.ApproximateOffset(row.Key.UserKey)
 			}
 		}
 	}

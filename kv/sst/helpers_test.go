@@ -14,6 +14,7 @@ import (
 
 	"tempestkv/kv/base"
 	"tempestkv/kv/iterator"
+	"tempestkv/kv/iterator/itertest"
 )
 
 // tester is what helpers need of a *testing.T, *testing.F or *rapid.T.
@@ -59,25 +60,14 @@ func (f *memFile) ReadAt(p []byte, off int64) (int, error) {
 func (f *memFile) Size() (int64, error) { return int64(len(f.bytes)), nil }
 
 // row is an entry of a model.
-type row struct {
-	key   base.InternalKey
-	value string
-}
-
-func (r row) String() string {
-	kind := "PUT"
-	if r.key.Kind() == base.KindDelete {
-		kind = "DEL"
-	}
-	return fmt.Sprintf("%q#%d,%s=%q", r.key.UserKey, r.key.SeqNum(), kind, r.value)
-}
+type row = itertest.Row
 
 func put(key string, seq base.SeqNum, value string) row {
-	return row{base.MakeInternalKey([]byte(key), seq, base.KindPut), value}
+	return row{Key: base.MakeInternalKey([]byte(key), seq, base.KindPut), Value: value}
 }
 
 func del(key string, seq base.SeqNum) row {
-	return row{base.MakeInternalKey([]byte(key), seq, base.KindDelete), ""}
+	return row{Key: base.MakeInternalKey([]byte(key), seq, base.KindDelete)}
 }
 
 // sequence returns count rows whose keys ascend.
@@ -96,7 +86,7 @@ func write(t tester, opts WriterOptions, rows []row) (*memFile, Meta) {
 	f := &memFile{}
 	w := NewWriter(f, opts)
 	for _, r := range rows {
-		if err := w.Add(r.key, []byte(r.value)); err != nil {
+		if err := w.Add(r.Key, []byte(r.Value)); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -125,16 +115,12 @@ func collect(it iterator.Internal, reverse bool) (rows []row, err error) {
 	}
 	for ok := first(); ok; ok = next() {
 		k := it.Key()
-		rows = append(rows, row{copyKey(base.InternalKey{}, k), string(it.Value())})
+		rows = append(rows, row{Key: copyKey(base.InternalKey{}, k), Value: string(it.Value())})
 	}
 	if reverse {
 		slices.Reverse(rows)
 	}
 	return rows, it.Error()
-}
-
-func sameRow(a, b row) bool {
-	return a.key.Trailer == b.key.Trailer && bytes.Equal(a.key.UserKey, b.key.UserKey) && a.value == b.value
 }
 
 func mustEqual(t tester, got, want []row) {
@@ -143,7 +129,7 @@ func mustEqual(t tester, got, want []row) {
 		t.Fatalf("%d rows, want %d", len(got), len(want))
 	}
 	for i := range want {
-		if !sameRow(got[i], want[i]) {
+		if !got[i].Equal(want[i]) {
 			t.Fatalf("row %d: %v, want %v", i, got[i], want[i])
 		}
 	}
@@ -169,7 +155,7 @@ func mustScan(t tester, r *Reader, want []row) {
 // modelGet is Get over rows.
 func modelGet(rows []row, key []byte, at base.SeqNum) (row, bool) {
 	for _, r := range rows {
-		if bytes.Equal(r.key.UserKey, key) && r.key.SeqNum() <= at {
+		if bytes.Equal(r.Key.UserKey, key) && r.Key.SeqNum() <= at {
 			return r, true
 		}
 	}
@@ -180,98 +166,8 @@ func mustGet(t tester, r *Reader, rows []row, key []byte, at base.SeqNum) {
 	t.Helper()
 	want, wantOK := modelGet(rows, key, at)
 	value, trailer, ok, err := r.Get(key, at)
-	if err != nil || ok != wantOK || ok && (trailer != want.key.Trailer || string(value) != want.value) {
+	if err != nil || ok != wantOK || ok && (trailer != want.Key.Trailer || string(value) != want.Value) {
 		t.Fatalf("Get(%q, %d) = %q, %d, %t, %v; want %v, %t", key, at, value, trailer, ok, err, want, wantOK)
-	}
-}
-
-// cursor is a position in a model: -1 before the first row, len(rows) behind
-// the last one.
-type cursor struct {
-	cmp   *base.Comparer
-	rows  []row
-	pos   int
-	moved bool
-}
-
-// move does what a positioning call does, and returns the row come to.
-func (c *cursor) move(name string, key []byte) (row, bool) {
-	switch name {
-	case "seek-ge", "seek-lt":
-		c.pos = slices.IndexFunc(c.rows, func(r row) bool { return c.cmp.Compare(r.key.UserKey, key) >= 0 })
-		if c.pos < 0 {
-			c.pos = len(c.rows)
-		}
-		if name == "seek-lt" {
-			c.pos--
-		}
-		c.moved = true
-	case "first":
-		c.pos, c.moved = 0, true
-	case "last":
-		c.pos, c.moved = len(c.rows)-1, true
-	case "next":
-		if c.moved {
-			c.pos = min(c.pos+1, len(c.rows))
-		}
-	case "prev":
-		if c.moved {
-			c.pos = max(c.pos-1, -1)
-		}
-	}
-	if !c.moved || c.pos < 0 || c.pos >= len(c.rows) {
-		return row{}, false
-	}
-	return c.rows[c.pos], true
-}
-
-// move makes a positioning call by name.
-func move(it iterator.Internal, name string, key []byte) bool {
-	switch name {
-	case "seek-ge":
-		return it.SeekGE(key)
-	case "seek-lt":
-		return it.SeekLT(key)
-	case "first":
-		return it.First()
-	case "last":
-		return it.Last()
-	case "next":
-		return it.Next()
-	case "prev":
-		return it.Prev()
-	}
-	panic("no such move: " + name)
-}
-
-var moveNames = []string{"next", "prev", "seek-ge", "seek-lt", "first", "last", "next", "prev", "next", "prev"}
-
-// walk makes random moves on it and compares it with the model.
-func walk(t *rapid.T, cmp *base.Comparer, it iterator.Internal, rows []row, key *rapid.Generator[[]byte]) {
-	c := cursor{cmp: cmp, rows: rows}
-	for range rapid.IntRange(1, 40).Draw(t, "moves") {
-		name := rapid.SampledFrom(moveNames).Draw(t, "move")
-		var k []byte
-		if strings.HasPrefix(name, "seek") {
-			k = key.Draw(t, "seek")
-		}
-		times := 1
-		if name == "next" || name == "prev" {
-			times = rapid.IntRange(1, 30).Draw(t, "times")
-		}
-		for range times {
-			want, wantOK := c.move(name, k)
-			ok := move(it, name, k)
-			if ok != wantOK || it.Valid() != wantOK || it.Error() != nil {
-				t.Fatalf("%s %q: returned %t, Valid %t, Error %v; want %t (%v)", name, k, ok, it.Valid(), it.Error(), wantOK, want)
-			}
-			if !ok {
-				continue
-			}
-			if got := (row{it.Key(), string(it.Value())}); !sameRow(got, want) {
-				t.Fatalf("%s %q: came to %v, want %v", name, k, got, want)
-			}
-		}
 	}
 }
 
@@ -293,18 +189,18 @@ func drawRows(t *rapid.T, cmp *base.Comparer) []row {
 	key := drawKey()
 	for i := range n {
 		k := key.Draw(t, "user key")
-		r := row{base.MakeInternalKey(k, base.SeqNum(i+1), base.KindPut), ""}
+		r := row{Key: base.MakeInternalKey(k, base.SeqNum(i+1), base.KindPut)}
 		switch rapid.IntRange(0, 9).Draw(t, "value") {
 		case 0:
-			r.key.Trailer = base.MakeTrailer(base.SeqNum(i+1), base.KindDelete)
+			r.Key.Trailer = base.MakeTrailer(base.SeqNum(i+1), base.KindDelete)
 		case 1:
-			r.value = strings.Repeat("large", rapid.IntRange(1, 500).Draw(t, "size"))
+			r.Value = strings.Repeat("large", rapid.IntRange(1, 500).Draw(t, "size"))
 		default:
-			r.value = "v" + strconv.Itoa(i)
+			r.Value = "v" + strconv.Itoa(i)
 		}
 		rows = append(rows, r)
 	}
-	slices.SortFunc(rows, func(a, b row) int { return cmp.CompareInternal(a.key, b.key) })
+	slices.SortFunc(rows, func(a, b row) int { return cmp.CompareInternal(a.Key, b.Key) })
 	return rows
 }
 

@@ -22,6 +22,7 @@ import (
 	"pgregory.net/rapid"
 
 	"tempestkv/kv/base"
+	"tempestkv/kv/iterator/itertest"
 )
 
 // levelOrder is goleveldb's order of internal keys, which it does not export.
@@ -103,7 +104,7 @@ func levelWrite(t tester, o *opt.Options, rows []row) *memFile {
 	var out bytes.Buffer
 	w := table.NewWriter(&out, o)
 	for _, r := range rows {
-		if err := w.Append(r.key.AppendTo(nil), []byte(r.value)); err != nil {
+		if err := w.Append(r.Key.AppendTo(nil), []byte(r.Value)); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -128,7 +129,7 @@ func TestGoleveldbReadsOurTables(t *testing.T) {
 			if !ok {
 				t.Fatalf("key %q", it.Key())
 			}
-			got = append(got, row{copyKey(base.InternalKey{}, k), string(it.Value())})
+			got = append(got, row{Key: copyKey(base.InternalKey{}, k), Value: string(it.Value())})
 		}
 		if err := it.Error(); err != nil {
 			t.Fatal(err)
@@ -136,8 +137,8 @@ func TestGoleveldbReadsOurTables(t *testing.T) {
 		mustEqual(t, got, rows)
 		for _, row := range rows {
 			// With the filter: it must know the key.
-			key, value, err := r.Find(row.key.AppendTo(nil), true, nil)
-			if err != nil || !bytes.Equal(key, row.key.AppendTo(nil)) || string(value) != row.value {
+			key, value, err := r.Find(row.Key.AppendTo(nil), true, nil)
+			if err != nil || !bytes.Equal(key, row.Key.AppendTo(nil)) || string(value) != row.Value {
 				t.Fatalf("found %q = %q, %v; want %v", key, value, err, row)
 			}
 		}
@@ -160,9 +161,9 @@ func TestWeReadGoleveldbsTables(t *testing.T) {
 			t.Fatal(err)
 		}
 		checkMeta(t, meta, f, rows)
-		walk(t, base.Bytewise, r.NewIter(), rows, drawKey())
+		itertest.Walk(t, base.Bytewise, r.NewIter(), rows, drawKey(), 30)
 		for _, row := range rows {
-			mustGet(t, r, rows, row.key.UserKey, row.key.SeqNum())
+			mustGet(t, r, rows, row.Key.UserKey, row.Key.SeqNum())
 		}
 	})
 }
@@ -222,11 +223,11 @@ func TestWeReadTheTablesOfAGoleveldbStore(t *testing.T) {
 			t.Fatal(err)
 		}
 		for _, row := range rows {
-			i, err := strconv.Atoi(string(row.key.UserKey[len("key"):]))
-			if err != nil || row.value != "some value, not short: "+strconv.Itoa(i*i) {
+			i, err := strconv.Atoi(string(row.Key.UserKey[len("key"):]))
+			if err != nil || row.Value != "some value, not short: "+strconv.Itoa(i*i) {
 				t.Fatal(row)
 			}
-			found[string(row.key.UserKey)] = true
+			found[string(row.Key.UserKey)] = true
 		}
 	}
 	if len(found) != count {

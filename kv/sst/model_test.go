@@ -7,6 +7,7 @@ import (
 
 	"tempestkv/kv/base"
 	"tempestkv/kv/iterator"
+	"tempestkv/kv/iterator/itertest"
 )
 
 func TestModel(t *testing.T) {
@@ -28,12 +29,12 @@ func TestModel(t *testing.T) {
 		mustScan(t, r, rows)
 		key := drawKey()
 		for _, it := range []iterator.Internal{r.NewIter(), r.NewIterWithReadAhead(1)} {
-			walk(t, cmp, it, rows, key)
+			itertest.Walk(t, cmp, it, rows, key, 30)
 		}
 		for _, row := range rows {
-			mustGet(t, r, rows, row.key.UserKey, base.MaxSeqNum)
-			mustGet(t, r, rows, row.key.UserKey, row.key.SeqNum())
-			mustGet(t, r, rows, row.key.UserKey, row.key.SeqNum()-1)
+			mustGet(t, r, rows, row.Key.UserKey, base.MaxSeqNum)
+			mustGet(t, r, rows, row.Key.UserKey, row.Key.SeqNum())
+			mustGet(t, r, rows, row.Key.UserKey, row.Key.SeqNum()-1)
 		}
 		for range 5 {
 			mustGet(t, r, rows, key.Draw(t, "get"), base.SeqNum(rapid.IntRange(0, 200).Draw(t, "at")))
@@ -51,7 +52,7 @@ func checkMeta(t tester, got Meta, f *memFile, rows []row) {
 	if len(rows) > 0 {
 		first, last = rows[0], rows[len(rows)-1]
 	}
-	if !sameRow(row{key: got.Smallest}, row{key: first.key}) || !sameRow(row{key: got.Largest}, row{key: last.key}) {
+	if !(row{Key: got.Smallest}).Equal(row{Key: first.Key}) || !(row{Key: got.Largest}).Equal(row{Key: last.Key}) {
 		t.Fatalf("from %v to %v, want %v to %v", got.Smallest, got.Largest, first, last)
 	}
 }
@@ -61,7 +62,7 @@ func checkOffsets(t tester, r *Reader, rows []row) {
 	t.Helper()
 	last := int64(0)
 	for _, row := range rows {
-		off := r.ApproximateOffset(row.key.UserKey)
+		off := r.ApproximateOffset(row.Key.UserKey)
 		if off < last || off > r.dataEnd {
 			t.Fatalf("%v at offset %d, those before at %d, the data ends at %d", row, off, last, r.dataEnd)
 		}

@@ -66,7 +66,7 @@ func TestLargeValues(t *testing.T) {
 		r := open(t, f, ReaderOptions{Cache: cache})
 		for range 2 {
 			for _, row := range rows {
-				mustGet(t, r, rows, row.key.UserKey, 1)
+				mustGet(t, r, rows, row.Key.UserKey, 1)
 			}
 		}
 		mustScan(t, r, rows)
@@ -107,7 +107,7 @@ func TestScansReadLargePiecesAndLeaveTheCacheAlone(t *testing.T) {
 	f, meta := write(t, WriterOptions{Compression: NoCompression}, rows)
 	cache := NewCache(1 << 20)
 	r := open(t, f, ReaderOptions{Cache: cache})
-	mustGet(t, r, rows, rows[5].key.UserKey, base.MaxSeqNum)
+	mustGet(t, r, rows, rows[5].Key.UserKey, base.MaxSeqNum)
 	before := cache.Stats()
 	for _, reverse := range []bool{false, true} {
 		for ahead, most := range map[int]int64{0: meta.Size/(60<<10) + 2, 1 << 20: meta.Size/(1000<<10) + 2} {
@@ -128,7 +128,7 @@ func TestScansReadLargePiecesAndLeaveTheCacheAlone(t *testing.T) {
 	// What the cache has is not read again.
 	f.reads.Store(0)
 	it := r.NewIterWithReadAhead(0)
-	if !it.SeekGE(rows[5].key.UserKey) || f.reads.Load() != 0 {
+	if !it.SeekGE(rows[5].Key.UserKey) || f.reads.Load() != 0 {
 		t.Error("a block of the cache was read")
 	}
 }
@@ -152,7 +152,7 @@ func TestApproximateOffset(t *testing.T) {
 	r := open(t, f, ReaderOptions{})
 	for i := 0; i < len(rows); i += 100 {
 		want := int64(i) * r.dataEnd / int64(len(rows))
-		if got := r.ApproximateOffset(rows[i].key.UserKey); got < want-8000 || got > want+8000 {
+		if got := r.ApproximateOffset(rows[i].Key.UserKey); got < want-8000 || got > want+8000 {
 			t.Errorf("row %d at %d, want about %d", i, got, want)
 		}
 	}
@@ -168,7 +168,7 @@ func TestCachedGetsDoNotAllocate(t *testing.T) {
 	missing := []byte("key0001000x")
 	i := 0
 	get := func() {
-		if _, _, ok, err := r.Get(rows[i].key.UserKey, base.MaxSeqNum); !ok || err != nil {
+		if _, _, ok, err := r.Get(rows[i].Key.UserKey, base.MaxSeqNum); !ok || err != nil {
 			t.Fatal(ok, err)
 		}
 		if _, _, ok, err := r.Get(missing, base.MaxSeqNum); ok || err != nil {
@@ -216,8 +216,8 @@ func TestReadersOfSeveralGoroutines(t *testing.T) {
 		wg.Go(func() {
 			for i := range len(rows) {
 				row := rows[(i*37+g*500)%len(rows)]
-				value, _, ok, err := r.Get(row.key.UserKey, base.MaxSeqNum)
-				if !ok || err != nil || string(value) != row.value {
+				value, _, ok, err := r.Get(row.Key.UserKey, base.MaxSeqNum)
+				if !ok || err != nil || string(value) != row.Value {
 					t.Errorf("%v: %q, %t, %v", row, value, ok, err)
 					return
 				}

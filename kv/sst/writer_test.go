@@ -18,20 +18,20 @@ func TestKeysMustAscend(t *testing.T) {
 		"the same key":             {put("a", 1, ""), put("a", 1, "")},
 		"a prefix of the key":      {put("ab", 1, ""), put("a", 9, "")},
 		"a block was just ended":   {put("b", 1, strings.Repeat("x", 5000)), put("a", 1, "")},
-		"an unknown kind":          {put("a", 2, ""), {base.MakeInternalKey([]byte("b"), 1, base.KindMax+1), ""}},
+		"an unknown kind":          {put("a", 2, ""), {Key: base.MakeInternalKey([]byte("b"), 1, base.KindMax+1)}},
 		"an empty key after a key": {put("a", 1, ""), put("", 2, "")},
 	} {
 		f := &memFile{}
 		w := NewWriter(f, WriterOptions{})
-		if err := w.Add(rows[0].key, []byte(rows[0].value)); err != nil {
+		if err := w.Add(rows[0].Key, []byte(rows[0].Value)); err != nil {
 			t.Fatal(err)
 		}
-		if err := w.Add(rows[1].key, nil); !errors.Is(err, base.ErrInvalidArgument) {
+		if err := w.Add(rows[1].Key, nil); !errors.Is(err, base.ErrInvalidArgument) {
 			t.Errorf("%s: %v", name, err)
 		}
 		// Nothing has changed.
 		last := put("c", 1, "more")
-		if err := w.Add(last.key, []byte(last.value)); err != nil {
+		if err := w.Add(last.Key, []byte(last.Value)); err != nil {
 			t.Fatal(err)
 		}
 		meta, err := w.Finish()
@@ -88,7 +88,7 @@ func TestAfterFinishTheWriterIsClosed(t *testing.T) {
 	if _, err := w.Finish(); err != nil {
 		t.Fatal(err)
 	}
-	if err := w.Add(put("a", 1, "").key, nil); !errors.Is(err, base.ErrClosed) {
+	if err := w.Add(put("a", 1, "").Key, nil); !errors.Is(err, base.ErrClosed) {
 		t.Error(err)
 	}
 	if _, err := w.Finish(); !errors.Is(err, base.ErrClosed) {
@@ -118,7 +118,7 @@ func TestAFailedAppendEndsTheWriter(t *testing.T) {
 		w := NewWriter(broken, WriterOptions{Compression: NoCompression})
 		var err error
 		for _, r := range rows {
-			if err = w.Add(r.key, []byte(r.value)); err != nil {
+			if err = w.Add(r.Key, []byte(r.Value)); err != nil {
 				break
 			}
 		}
@@ -141,7 +141,7 @@ func TestEstimatedBytes(t *testing.T) {
 		w := NewWriter(&memFile{}, opts)
 		last := w.EstimatedBytes()
 		for _, r := range sequence(2000, 100) {
-			if err := w.Add(r.key, []byte(r.value)); err != nil {
+			if err := w.Add(r.Key, []byte(r.Value)); err != nil {
 				t.Fatal(err)
 			}
 			// It falls where a block is packed.
@@ -208,15 +208,15 @@ func TestSeparatorsAreShort(t *testing.T) {
 func TestWriterAllocates(t *testing.T) {
 	w := NewWriter(&discard{}, WriterOptions{})
 	rows := sequence(20_000, 100)
-	value := []byte(rows[0].value)
+	value := []byte(rows[0].Value)
 	for _, r := range rows[:10_000] {
-		if err := w.Add(r.key, value); err != nil {
+		if err := w.Add(r.Key, value); err != nil {
 			t.Fatal(err)
 		}
 	}
 	i := 10_000
 	if n := testing.AllocsPerRun(5000, func() {
-		if err := w.Add(rows[i].key, value); err != nil {
+		if err := w.Add(rows[i].Key, value); err != nil {
 			t.Fatal(err)
 		}
 		i++

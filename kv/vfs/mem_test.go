@@ -2,7 +2,6 @@ package vfs_test
 
 import (
 	"bytes"
-	"io"
 	"math/rand/v2"
 	"testing"
 
@@ -12,24 +11,6 @@ import (
 
 func TestMemFS(t *testing.T) {
 	vfstest.Run(t, func(*testing.T) vfs.FS { return vfs.NewMem() })
-}
-
-func readAll(t *testing.T, fs vfs.FS, fd vfs.FileDesc) []byte {
-	t.Helper()
-	f, err := fs.Open(fd)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer f.Close()
-	size, err := f.Size()
-	if err != nil {
-		t.Fatal(err)
-	}
-	p := make([]byte, size)
-	if _, err := f.ReadAt(p, 0); err != nil && err != io.EOF {
-		t.Fatal(err)
-	}
-	return p
 }
 
 // tornFS has a log with 10,000 synced bytes 's' and 20,000 unsynced 'u', and a
@@ -60,10 +41,10 @@ func tornFS(t *testing.T) (fs *vfs.MemFS, log, table vfs.FileDesc) {
 func TestCrashCloneWithoutRandomnessIsTheSyncedState(t *testing.T) {
 	fs, log, table := tornFS(t)
 	c := fs.CrashClone(nil)
-	if got := readAll(t, c, log); !bytes.Equal(got, bytes.Repeat([]byte("s"), 10_000)) {
+	if got := vfstest.ReadFile(t, c, log); !bytes.Equal(got, bytes.Repeat([]byte("s"), 10_000)) {
 		t.Errorf("log has %d bytes", len(got))
 	}
-	if got := readAll(t, c, table); len(got) != 0 {
+	if got := vfstest.ReadFile(t, c, table); len(got) != 0 {
 		t.Errorf("table has %d bytes", len(got))
 	}
 }
@@ -75,7 +56,7 @@ func TestCloneKeepsEverything(t *testing.T) {
 	}
 	c := fs.Clone()
 	for _, fd := range []vfs.FileDesc{log, table} {
-		if got := readAll(t, c, fd); bytes.Count(got, []byte("u")) != 20_000 {
+		if got := vfstest.ReadFile(t, c, fd); bytes.Count(got, []byte("u")) != 20_000 {
 			t.Errorf("%v has %d bytes", fd, len(got))
 		}
 	}
@@ -86,7 +67,7 @@ func TestCrashCloneKeepsSyncedBytesAndSomeOthers(t *testing.T) {
 	var whole, short, holes, tails int
 	for seed := range uint64(200) {
 		c := fs.CrashClone(rand.New(rand.NewPCG(seed, 0)))
-		got := readAll(t, c, log)
+		got := vfstest.ReadFile(t, c, log)
 		if len(got) < 10_000 || !bytes.Equal(got[:10_000], bytes.Repeat([]byte("s"), 10_000)) {
 			t.Fatalf("seed %d: synced bytes are lost", seed)
 		}
@@ -99,7 +80,7 @@ func TestCrashCloneKeepsSyncedBytesAndSomeOthers(t *testing.T) {
 			}
 			tails++
 		}
-		if len(readAll(t, c, table)) > 20_000 {
+		if len(vfstest.ReadFile(t, c, table)) > 20_000 {
 			t.Fatalf("seed %d: a table grew", seed)
 		}
 		switch kept := bytes.TrimRight(got, "\x00"); {
@@ -110,7 +91,7 @@ func TestCrashCloneKeepsSyncedBytesAndSomeOthers(t *testing.T) {
 		default:
 			short++
 		}
-		again := readAll(t, fs.CrashClone(rand.New(rand.NewPCG(seed, 0))), log)
+		again := vfstest.ReadFile(t, fs.CrashClone(rand.New(rand.NewPCG(seed, 0))), log)
 		if !bytes.Equal(got, again) {
 			t.Fatalf("seed %d: two results", seed)
 		}

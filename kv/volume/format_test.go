@@ -2,10 +2,10 @@ package volume_test
 
 import (
 	"fmt"
-	"os"
 	"strings"
 	"testing"
 
+	"tempestkv/kv/internal/formatdoc"
 	"tempestkv/kv/volume/devicetest"
 )
 
@@ -44,8 +44,7 @@ func TestTheExampleInTheDocs(t *testing.T) {
 	must(t, v.Check(), v.Close())
 	p := dev.Bytes()
 
-	doc, err := os.ReadFile("../../docs/FORMAT.md")
-	must(t, err)
+	doc := formatdoc.Text(t)
 	newer, older := slots(p)
 	at, size := catalogAt(p, newer)
 	for name, block := range map[string]string{
@@ -54,11 +53,11 @@ func TestTheExampleInTheDocs(t *testing.T) {
 		"catalog":          dump(p, at, size),
 		"table":            dump(p, 2*64<<10, 16),
 	} {
-		if !strings.Contains(string(doc), block) {
+		if !strings.Contains(doc, block) {
 			t.Errorf("docs/FORMAT.md does not have the %s:\n%s", name, block)
 		}
 	}
-	if size := fmt.Sprint(len(p), " bytes"); !strings.Contains(string(doc), size) {
+	if size := fmt.Sprint(len(p), " bytes"); !strings.Contains(doc, size) {
 		t.Errorf("docs/FORMAT.md does not say that the example has %s", size)
 	}
 }

@@ -3,52 +3,17 @@ package wal
 import (
 	"bytes"
 	"encoding/hex"
-	"os"
 	"strconv"
 	"strings"
 	"testing"
 
 	"tempestkv/kv/base"
 	"tempestkv/kv/batch"
+	"tempestkv/kv/internal/formatdoc"
 )
 
-func document(t *testing.T) string {
-	t.Helper()
-	doc, err := os.ReadFile("../../docs/FORMAT.md")
-	if err != nil {
-		t.Fatal(err)
-	}
-	return string(doc)
-}
-
-// dump returns the bytes of the first fenced hex dump behind heading in
-// docs/FORMAT.md. A line is an offset, bytes, and words behind a bar.
-func dump(t *testing.T, heading string) []byte {
-	t.Helper()
-	_, text, found := strings.Cut(document(t), "\n"+heading+"\n")
-	_, text, fenced := strings.Cut(text, "\n```\n")
-	text, _, closed := strings.Cut(text, "\n```\n")
-	if !found || !fenced || !closed {
-		t.Fatalf("no hex dump behind %q", heading)
-	}
-	var b []byte
-	for line := range strings.Lines(text) {
-		columns, _, _ := strings.Cut(line, "|")
-		offset, digits, _ := strings.Cut(columns, " ")
-		if at, err := strconv.ParseInt(offset, 16, 64); err != nil || at != int64(len(b)) {
-			t.Fatalf("line %q is at offset %x", line, len(b))
-		}
-		p, err := hex.DecodeString(strings.Join(strings.Fields(digits), ""))
-		if err != nil {
-			t.Fatalf("line %q: %v", line, err)
-		}
-		b = append(b, p...)
-	}
-	return b
-}
-
 func TestLogInTheFormatDocument(t *testing.T) {
-	want := dump(t, "### A log, byte by byte")
+	want := formatdoc.Dump(t, "### A log, byte by byte")
 
 	var first, marker batch.Batch
 	first.SetSeqNum(1)
@@ -67,7 +32,7 @@ func TestLogInTheFormatDocument(t *testing.T) {
 
 func TestLimitsInTheFormatDocument(t *testing.T) {
 	// Other line breaks do no harm.
-	text := strings.Join(strings.Fields(document(t)), " ")
+	text := strings.Join(strings.Fields(formatdoc.Text(t)), " ")
 	for what, limit := range map[string]int{
 		"The largest is %s bytes: the largest batch and 1 MiB.": MaxRecordBytes,
 		"key %s bytes,":                   base.MaxKeyBytes,

@@ -8,22 +8,11 @@ import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { chromium } from 'playwright-core';
-import { findChromium } from '../../js/test/browser/chromium.mjs';
+import { ARGUMENTS, findChromium } from '../../js/test/browser/chromium.mjs';
 import { serve } from '../serve.mjs';
 
 const dist = fileURLToPath(new URL('../dist', import.meta.url));
 const deadlineMillis = 60_000;
-
-const browserArguments = [
-  '--headless',
-  '--no-sandbox',
-  '--disable-gpu',
-  '--disable-quic',
-  '--no-first-run',
-  '--disable-background-networking',
-  '--disable-component-update',
-  '--disable-sync',
-];
 
 let server, browser, profiles;
 let total; // cities in the data file
@@ -39,7 +28,7 @@ before(async () => {
   profiles = await mkdtemp(join(tmpdir(), 'tempestkv-site-'));
   browser = await chromium.launch({
     executablePath: findChromium(),
-    args: browserArguments,
+    args: ARGUMENTS,
     env: { ...process.env, TMPDIR: profiles },
   });
 });

@@ -1,7 +1,19 @@
-// Where Chromium is, for all that drives it.
+// Where Chromium is and how it is started, for all that drives it.
 
 import { accessSync, constants } from 'node:fs';
 import { delimiter, join } from 'node:path';
+
+/** What to start Chromium with: no window, and nothing that it does by itself on the network. */
+export const ARGUMENTS = [
+  '--headless',
+  '--no-sandbox',
+  '--disable-gpu',
+  '--disable-quic',
+  '--no-first-run',
+  '--disable-background-networking',
+  '--disable-component-update',
+  '--disable-sync',
+];
 
 const NAMES = ['chromium', 'chromium-browser', 'google-chrome'];
 

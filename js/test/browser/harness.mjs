@@ -7,21 +7,9 @@ import { mkdtemp } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { chromium } from 'playwright-core';
-import { findChromium } from './chromium.mjs';
+import { ARGUMENTS, findChromium } from './chromium.mjs';
 import { familyOf } from './processes.mjs';
 import { serve } from './server.mjs';
-
-const ARGUMENTS = [
-  '--headless',
-  '--no-sandbox',
-  '--disable-gpu',
-  '--disable-quic',
-  '--no-first-run',
-  '--disable-background-networking',
-  '--disable-component-update',
-  '--disable-sync',
-  '--remote-debugging-port=0',
-];
 
 /** How long, in milliseconds, anything here may take before the test fails. */
 const DEADLINE_MILLIS = 30_000;
@@ -88,7 +76,7 @@ class Browser {
 
   static async start(profile) {
     const argument = `--user-data-dir=${profile}`;
-    const child = spawn(findChromium(), [...ARGUMENTS, argument, 'about:blank'], {
+    const child = spawn(findChromium(), [...ARGUMENTS, '--remote-debugging-port=0', argument, 'about:blank'], {
       detached: true,
       stdio: ['ignore', 'ignore', 'pipe'],
       // A browser that is killed leaves its temporary files; so they go with the profile.

@@ -1,5 +1,5 @@
 // Package vfstest is the contract of vfs.FS as tests: every implementation
-// runs the same suite.
+// runs the same suite. ReadFile is for tests of what stands on one.
 package vfstest
 
 import (
@@ -45,6 +45,25 @@ func Run(t *testing.T, open func(t *testing.T) vfs.FS) {
 			test.run(t, fs)
 		})
 	}
+}
+
+// ReadFile returns all that is in the file fd.
+func ReadFile(t testing.TB, fs vfs.FS, fd vfs.FileDesc) []byte {
+	t.Helper()
+	f, err := fs.Open(fd)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	size, err := f.Size()
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := make([]byte, size)
+	if _, err := f.ReadAt(b, 0); err != nil && err != io.EOF {
+		t.Fatal(err)
+	}
+	return b
 }
 
 func logFile(num uint64) vfs.FileDesc   { return vfs.FileDesc{Type: vfs.TypeLog, Num: num} }
