@@ -1,8 +1,8 @@
 // The database as a caller sees it.
 
+import type { BytesInput } from './bytes.js';
 import { Kind as CallKind } from './calls.js';
 import type { Client } from './client.js';
-import type { BytesInput } from './encodings.js';
 import { describe, TempestError } from './errors.js';
 import { Kind, Op, WRITE_STRICT } from './frames.js';
 import { BATCH_HEADER_BYTES, checkValueSize, MAX_BATCH_BYTES, MAX_COUNT, MAX_KEYS_BYTES } from './limits.js';

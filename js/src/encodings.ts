@@ -1,13 +1,12 @@
 // How keys and values become bytes and come back. The bytes in the store are exactly those of the encoding.
 
+import { viewOf } from './bytes.js';
 import { describe, TempestError } from './errors.js';
 import type { FrameWriter } from './frames.js';
 import { checkValueSize, MAX_KEY_BYTES, MAX_VALUE_BYTES } from './limits.js';
 import { Msgpack } from './msgpack.js';
 import { decodeText, encodeText, encodeTextInto, isWellFormed } from './text.js';
-
-/** Bytes as a caller may pass them in. They are copied during the call, so they may change after it. */
-export type BytesInput = Uint8Array | ArrayBuffer | ArrayBufferView;
+import { readTuple, writeTuple } from './tuple.js';
 
 /**
  * How keys become bytes.
@@ -15,8 +14,15 @@ export type BytesInput = Uint8Array | ArrayBuffer | ArrayBufferView;
  * - `'utf8'`, the default: keys are strings. They order by their UTF-8 bytes, which is by code point, and not how
  *   `Array.prototype.sort` orders strings. A string with lone surrogates has no UTF-8 and is a `TypeError`.
  * - `'view'`: keys are bytes, and come back as `Uint8Array`.
+ * - `'tuple'`: keys are arrays of `null`, booleans, numbers, bigints, `Date`s, strings, `Uint8Array`s and arrays of these. They order part by part, a
+ *   tuple before those that it begins; parts of different types in the order of that list, false before true, arrays last. Numbers, bigints
+ *   and dates order by their value, all numbers before all bigints: 2 and 2n are two keys. Strings order by their UTF-8 bytes. So
+ *   `{ prefix: ['user', 1] }` is `['user', 1]` and all tuples with these two parts first, and no `['user', 10]`.
+ *
+ *   -0 becomes 0, as in a `Map`. NaN, an invalid `Date`, lone surrogates, holes, `undefined`, other objects and an array that contains itself are a
+ *   `TypeError`; arrays in arrays over 64 levels a `RangeError`.
  */
-export type KeyEncoding = 'utf8' | 'view';
+export type KeyEncoding = 'utf8' | 'view' | 'tuple';
 
 /** The names of the built-in value encodings; see {@link ValueEncoding}. */
 export type ValueEncodingName = 'msgpack' | 'json' | 'utf8' | 'view';
@@ -88,9 +94,9 @@ export function keyCodec(encoding: unknown): KeyCodec {
     case 'view':
       return byteKeys;
     case 'tuple':
-      throw new TempestError('TEMPEST_NOT_SUPPORTED', 'keyEncoding "tuple" is not supported yet');
+      return tupleKeys;
     default:
-      throw new TypeError(`keyEncoding must be 'utf8' or 'view', not ${describe(encoding)}`);
+      throw new TypeError(`keyEncoding must be 'utf8', 'view' or 'tuple', not ${describe(encoding)}`);
   }
 }
 
@@ -118,24 +124,6 @@ function isCustomEncoding(encoding: unknown): encoding is CustomEncoding<unknown
   if (typeof encoding !== 'object' || encoding === null) return false;
   const { encode, decode } = encoding as Partial<CustomEncoding<unknown>>;
   return typeof encode === 'function' && typeof decode === 'function';
-}
-
-/**
- * A view of the caller's bytes, or a `TypeError` where they are none or were transferred away. `what` names them.
- */
-export function viewOf(bytes: unknown, what: string): Uint8Array {
-  let view: Uint8Array;
-  if (bytes instanceof Uint8Array) view = bytes;
-  else if (ArrayBuffer.isView(bytes)) view = new Uint8Array(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-  else if (isArrayBuffer(bytes)) view = new Uint8Array(bytes);
-  else throw new TypeError(`${what} must be a Uint8Array, an ArrayBuffer or a view of one, not ${describe(bytes)}`);
-  // A view of a detached buffer says that it is empty; making a new one is what throws.
-  if (view.length === 0) new Uint8Array(view.buffer);
-  return view;
-}
-
-function isArrayBuffer(value: unknown): value is ArrayBuffer {
-  return Object.prototype.toString.call(value) === '[object ArrayBuffer]';
 }
 
 function keyTooLarge(size: number): TempestError {
@@ -181,6 +169,12 @@ const byteKeys: KeyCodec = {
   },
   width: (key) => ((key as Uint8Array | undefined)?.byteLength! >= 0x80 ? 2 : 1),
   read: (bytes, start, end) => bytes.slice(start, end),
+};
+
+const tupleKeys: KeyCodec = {
+  write: writeTuple,
+  width: () => 1,
+  read: readTuple,
 };
 
 function undecodable(encoding: string, cause: unknown): TempestError {

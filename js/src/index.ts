@@ -16,8 +16,10 @@ export type {
   WriteOptions,
 } from './database.js';
 export type { AsyncDevice, Device, SyncDevice } from './device.js';
-export type { BytesInput, CustomEncoding, KeyEncoding, ValueEncoding, ValueEncodingName } from './encodings.js';
+export type { BytesInput } from './bytes.js';
+export type { CustomEncoding, KeyEncoding, ValueEncoding, ValueEncodingName } from './encodings.js';
 export { TempestError, type TempestErrorCode } from './errors.js';
 export { MemoryDevice } from './memory.js';
-export type { Range } from './range.js';
+export type { PrefixOf, Range } from './range.js';
 export type { Scan } from './scan.js';
+export type { TupleKey, TuplePart } from './tuple.js';

@@ -5,6 +5,9 @@ import { TempestError } from './errors.js';
 /** Largest size of a key in bytes: 64 KiB. */
 export const MAX_KEY_BYTES = 64 << 10;
 
+/** Most levels of arrays in arrays in a tuple, the tuple itself not counted. Part of the format. */
+export const MAX_TUPLE_DEPTH = 64;
+
 /** Largest size of an encoded value in bytes: 64 MiB. */
 export const MAX_VALUE_BYTES = 64 << 20;
 

@@ -14,6 +14,7 @@ import { MemoryDevice } from './memory.js';
 import { checkOpfs, OpfsDevice } from './opfs.js';
 import { onAbort, signalOf } from './options.js';
 import { isWellFormed } from './text.js';
+import type { TupleKey } from './tuple.js';
 
 /** How `open` opens a store. An option of another name is a `TypeError`. */
 export interface OpenOptions extends CallOptions {
@@ -52,7 +53,11 @@ export interface OpenOptions extends CallOptions {
 }
 
 /** The keys that options ask for. */
-export type KeyOf<O extends OpenOptions> = O['keyEncoding'] extends 'view' ? Uint8Array : string;
+export type KeyOf<O extends OpenOptions> = O['keyEncoding'] extends 'view'
+  ? Uint8Array
+  : O['keyEncoding'] extends 'tuple'
+    ? TupleKey
+    : string;
 
 /** The values that options ask for. */
 export type ValueOf<O extends OpenOptions> = O['valueEncoding'] extends CustomEncoding<infer V>
@@ -101,7 +106,7 @@ const MAX_MEMTABLE_BYTES = 256 << 20;
  */
 export function open<const O extends OpenOptions = OpenOptions>(name: string, options?: O): Promise<Database<KeyOf<O>, ValueOf<O>>>;
 /** Opens a store, with the types of its keys and values spelled out: `open<string, Note>('notes')`. */
-export function open<K extends string | Uint8Array, V>(name: string, options?: OpenOptions): Promise<Database<K, V>>;
+export function open<K extends string | Uint8Array | TupleKey, V>(name: string, options?: OpenOptions): Promise<Database<K, V>>;
 export async function open(name: string, options: OpenOptions = {}): Promise<Database<string, unknown>> {
   checkName(name);
   const signal = signalOf(options, OPEN_NAMES);

@@ -5,6 +5,9 @@ import { describe } from './errors.js';
 import { FrameWriter, ScanFlag } from './frames.js';
 import { checkNames } from './options.js';
 
+/** What keys may begin with: of tuples of fixed parts the first ones, of other keys any key. */
+export type PrefixOf<K> = K extends readonly [...infer First, unknown] ? K | PrefixOf<readonly [...First]> : K;
+
 /**
  * Which keys to visit, and how. Without bounds, all of them.
  *
@@ -19,8 +22,8 @@ export interface Range<K> {
   lt?: K | undefined;
   /** This key and lesser ones. */
   lte?: K | undefined;
-  /** Keys whose encoded bytes begin with those of this one. Together with bounds, what satisfies both. */
-  prefix?: K | undefined;
+  /** Keys whose encoded bytes begin with those of this one: tuples that begin with its parts. Together with bounds, what satisfies both. */
+  prefix?: PrefixOf<K> | undefined;
   /** Visit the greatest key first. */
   reverse?: boolean | undefined;
   /** Most entries to visit, an integer from 0 or `Infinity`, which is the default. */

@@ -12,3 +12,4 @@ export * from '../src/memory.js';
 export { MAX_DEPTH, Msgpack } from '../src/msgpack.js';
 export { fileNameOf } from '../src/opfs.js';
 export * from '../src/range.js';
+export * from '../src/tuple.js';

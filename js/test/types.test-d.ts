@@ -1,6 +1,6 @@
 // What a caller's compiler sees: checked by tsc against the built declarations, never run.
 
-import { type BytesInput, type CustomEncoding, type Database, destroy, type Device, MemoryDevice, open, type Scan, TempestError } from '../dist/index.js';
+import { type BytesInput, type CustomEncoding, type Database, destroy, type Device, MemoryDevice, open, type Scan, TempestError, type TupleKey, type TuplePart } from '../dist/index.js';
 
 type Same<A, B> = (<T>() => T extends A ? 1 : 2) extends <T>() => T extends B ? 1 : 2 ? true : false;
 
@@ -71,6 +71,39 @@ export async function bytes(): Promise<void> {
   is<Same<typeof value, Uint8Array | undefined>>();
   // @ts-expect-error keys are bytes
   await db.get('a');
+}
+
+export async function tuples(): Promise<void> {
+  const db = await open('tuples', { keyEncoding: 'tuple' });
+  is<Same<typeof db, Database<TupleKey, unknown>>>();
+  await db.put([null, true, 1, 1n, 'a', new Date(), new Uint8Array(1), ['nested', [1]]], 1);
+  const fixed = ['user', 1] as const;
+  await db.getMany([fixed, []]);
+  await db.batch([{ type: 'delete', key: fixed }]);
+  for await (const [key] of db.scan({ prefix: ['user'], gte: ['user', 1], lt: fixed })) {
+    is<Same<typeof key, TupleKey>>();
+    is<Same<(typeof key)[number], TuplePart>>();
+    // @ts-expect-error what is read is not for changing
+    key.push(1);
+  }
+  // @ts-expect-error keys are arrays
+  await db.get('user');
+  // @ts-expect-error no part
+  await db.put(['user', undefined], 1);
+  // @ts-expect-error no part either
+  await db.put(['user', { id: 1 }], 1);
+
+  type UserKey = readonly ['user', number] | readonly ['name', string, number];
+  const users = await open<UserKey, Note>('users', { keyEncoding: 'tuple' });
+  await users.put(['user', 1], { title: 'A' });
+  const keys = await users.scan({ prefix: ['name', 'Ada'] }).keys().toArray();
+  is<Same<typeof keys, UserKey[]>>();
+  users.scan({ prefix: ['user'] });
+  users.scan({ prefix: [] });
+  // @ts-expect-error no key has these parts
+  await users.get(['user', 'Ada']);
+  // @ts-expect-error nor begins with them
+  users.scan({ prefix: ['user', 'Ada'] });
 }
 
 export async function encodings(): Promise<void> {

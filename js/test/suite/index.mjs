@@ -4,11 +4,12 @@ import failures from './failures.mjs';
 import keys from './keys.mjs';
 import lifecycle from './lifecycle.mjs';
 import scans from './scans.mjs';
+import tuples from './tuples.mjs';
 import values from './values.mjs';
 import writes from './writes.mjs';
 
 /** Every test: a name and a function of a target. */
-export const tests = Object.entries({ ...values, ...keys, ...writes, ...scans, ...lifecycle, ...failures }).map(([name, run]) => ({ name, run }));
+export const tests = Object.entries({ ...values, ...keys, ...tuples, ...writes, ...scans, ...lifecycle, ...failures }).map(([name, run]) => ({ name, run }));
 
 let names = 0;
 

@@ -218,7 +218,6 @@ export default {
       await rejects(api.open('bad', { storage: 'memory', ...options }), { name: 'RangeError' });
     }
     await rejects(api.open('bad', null), { name: 'TypeError' });
-    await rejects(api.open('bad', { storage: 'memory', keyEncoding: 'tuple' }), { code: 'TEMPEST_NOT_SUPPORTED' });
     await rejects(api.destroy(''), { name: 'RangeError' });
     const db = await open();
     await rejects(db.get('a', 1), { name: 'TypeError' });
