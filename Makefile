@@ -52,6 +52,10 @@ site/node_modules/.package-lock.json: site/package.json site/package-lock.json
 	npm ci --prefix site --no-audit --no-fund
 	touch $@
 
+interop/node_modules/.package-lock.json: interop/package.json interop/package-lock.json
+	npm ci --prefix interop --no-audit --no-fund
+	touch $@
+
 js/dist/index.js: build/tempestkv.wasm js/node_modules/.package-lock.json $(JS_SOURCES)
 	npm run --prefix js build
 	touch $@
@@ -61,11 +65,11 @@ site/dist/index.html: js/dist/index.js site/node_modules/.package-lock.json $(SI
 	touch $@
 
 .PHONY: test
-test: check test-go test-wasm test-js test-browser size ## everything CI runs
+test: check test-go test-interop test-wasm test-js test-browser size ## everything CI runs
 
 .PHONY: check
 check: js/dist/index.js ## formatting, vet, modules, builds for every target, types
-	@test -z "$$(gofmt -l kv wasm site)" || { gofmt -l kv wasm site; exit 1; }
+	@test -z "$$(gofmt -l kv wasm site interop)" || { gofmt -l kv wasm site interop; exit 1; }
 	go mod tidy -diff
 	go vet ./...
 	GOOS=js GOARCH=wasm go vet ./...
@@ -83,6 +87,10 @@ endif
 .PHONY: test-go
 test-go: gcc ## the engine's tests, with the race detector
 	go test -race ./...
+
+.PHONY: test-interop
+test-interop: interop/node_modules/.package-lock.json ## LevelDB itself reads what we write, and we what it writes
+	npm test --prefix interop
 
 .PHONY: test-wasm
 test-wasm: ## the bridge's and the engine's tests as WebAssembly, under Node
@@ -136,4 +144,4 @@ soak: ## what takes longer: many more model checks, crashes and fuzzing
 
 .PHONY: clean
 clean: ## remove what was built
-	rm -rf build js/dist site/dist js/node_modules site/node_modules bench/node_modules
+	rm -rf build js/dist site/dist js/node_modules site/node_modules bench/node_modules interop/node_modules

@@ -34,6 +34,7 @@ var arrows = map[string][]string{
 	"kv/wal":                {"kv/base"},
 	"wasm":                  {"kv", "kv/base", "kv/iterator", "kv/volume"},
 	"site":                  {},
+	"interop":               {"kv/base", "kv/batch", "kv/iterator", "kv/manifest", "kv/memtable", "kv/sst", "kv/vfs", "kv/vfs/osfs", "kv/wal"},
 }
 
 // foreign says who alone may import a package from outside, or of the standard
@@ -45,10 +46,10 @@ var foreign = map[string][]string{
 	"pgregory.net/rapid":       {"kv/iterator/itertest"},
 	"syscall/js":               {"site"},
 	"context":                  {},
-	"fmt":                      {"kv/iterator/itertest", "kv/vfs/vfstest", "site"},
-	"os":                       {"kv/internal/formatdoc", "kv/vfs/osfs"},
+	"fmt":                      {"kv/iterator/itertest", "kv/vfs/vfstest", "site", "interop"},
+	"os":                       {"kv/internal/formatdoc", "kv/vfs/osfs", "interop"},
 	"log":                      {},
-	"encoding/json":            {"site"},
+	"encoding/json":            {"site", "interop"},
 	"net/http":                 {},
 	"reflect":                  {},
 	"testing":                  {"kv/internal/formatdoc", "kv/vfs/vfstest"},
