@@ -235,7 +235,8 @@ func (b *blockIter) prev() bool {
 	return true
 }
 
-// look fills behind, and checks all that prev then relies on.
+// look fills behind, and checks all that prev then relies on. Where it finds
+// damage it leaves nothing there, which a later prev would trust.
 func (b *blockIter) look() bool {
 	lo, hi := 0, len(b.restarts)/4
 	for lo+1 < hi {
@@ -249,13 +250,14 @@ func (b *blockIter) look() bool {
 	for off < b.off {
 		shared, unshared, _, end, ok := b.header(off, size)
 		if !ok {
+			b.behind = b.behind[:0]
 			return false
 		}
 		b.behind = append(b.behind, uint32(off))
 		off, size = end, shared+unshared
 	}
 	if off != b.off || b.shared > size {
-		b.bad = "restart inside an entry"
+		b.behind, b.bad = b.behind[:0], "restart inside an entry"
 		return false
 	}
 	return true
