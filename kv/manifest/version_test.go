@@ -245,7 +245,7 @@ func TestVersionsAgainstAModel(t *testing.T) {
 			},
 			"let a version go": func(t *rapid.T) {
 				if len(kept) == 0 {
-					t.Skip("none is kept")
+					return
 				}
 				i := rapid.IntRange(0, len(kept)-1).Draw(t, "index")
 				h := kept[i]
