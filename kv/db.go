@@ -174,7 +174,7 @@ func send[T any](ctx Context, db *DB, ch chan<- T, r T) error {
 // ErrInvalidArgument, ErrInvalidKey or ErrInvalidValue where ops is not a
 // well-formed batch.
 func (db *DB) SendWrite(ctx Context, ops []byte, count uint32, opts *WriteOptions, id uint64, sink Sink) error {
-	if err := batch.Validate(ops, count); err != nil {
+	if _, err := batch.Validate(ops, count); err != nil {
 		return err
 	}
 	r := writeRequest{ops: ops, count: count, id: id, sink: sink}

@@ -12,7 +12,7 @@ import (
 
 func TestTrailerHoldsSequenceNumberAndKind(t *testing.T) {
 	for _, seq := range []SeqNum{0, 1, 255, 256, 1 << 55, MaxSeqNum} {
-		for _, kind := range []Kind{KindDelete, KindPut} {
+		for _, kind := range []Kind{KindDelete, KindPut, KindRangeDelete, KindPutExpiring} {
 			tr := MakeTrailer(seq, kind)
 			if tr.SeqNum() != seq || tr.Kind() != kind {
 				t.Errorf("MakeTrailer(%d, %d) holds %d, %d", seq, kind, tr.SeqNum(), tr.Kind())
@@ -39,7 +39,7 @@ func TestInternalKeyRoundTrip(t *testing.T) {
 		k := MakeInternalKey(
 			rapid.SliceOf(rapid.Byte()).Draw(t, "user key"),
 			SeqNum(rapid.Uint64Range(0, uint64(MaxSeqNum)).Draw(t, "sequence number")),
-			Kind(rapid.IntRange(0, int(KindMax)).Draw(t, "kind")))
+			rapid.SampledFrom([]Kind{KindDelete, KindPut, KindPutExpiring}).Draw(t, "kind"))
 		b := k.AppendTo(nil)
 		if len(b) != len(k.UserKey)+TrailerSize {
 			t.Fatalf("a user key of %d bytes takes %d encoded", len(k.UserKey), len(b))
@@ -58,11 +58,34 @@ func TestDecodeInternalKeyRefusesDamage(t *testing.T) {
 	for _, b := range [][]byte{
 		nil,
 		make([]byte, TrailerSize-1),
-		{2, 0, 0, 0, 0, 0, 0, 0},
+		{2, 0, 0, 0, 0, 0, 0, 0}, // a range delete is no entry
+		{4, 0, 0, 0, 0, 0, 0, 0},
 		{'k', 0xff, 0, 0, 0, 0, 0, 0, 0},
 	} {
 		if k, ok := DecodeInternalKey(b); ok {
 			t.Errorf("%q was taken for %v", b, k)
+		}
+	}
+}
+
+func TestExpiryIsTheFrontOfTheValue(t *testing.T) {
+	value := AppendExpiry([]byte("-"), 0x0102030405060708)
+	if string(value) != "-\x08\x07\x06\x05\x04\x03\x02\x01" {
+		t.Errorf("encoded %q", value)
+	}
+	for value, want := range map[string]struct {
+		millis uint64
+		rest   string
+		ok     bool
+	}{
+		"":                                     {},
+		"\x01\x00\x00\x00\x00\x00\x00":         {},
+		"\x01\x01\x00\x00\x00\x00\x00\x00":     {257, "", true},
+		"\xff\xff\xff\xff\xff\xff\xff\xffrest": {1<<64 - 1, "rest", true},
+	} {
+		millis, rest, ok := CutExpiry([]byte(value))
+		if millis != want.millis || string(rest) != want.rest || ok != want.ok {
+			t.Errorf("%q: %d, %q, %t", value, millis, rest, ok)
 		}
 	}
 }
@@ -72,6 +95,8 @@ func FuzzDecodeInternalKey(f *testing.F) {
 	f.Add([]byte("short"))
 	f.Add(MakeInternalKey([]byte("key"), 7, KindPut).AppendTo(nil))
 	f.Add(MakeInternalKey(nil, MaxSeqNum, KindDelete).AppendTo(nil))
+	f.Add(MakeInternalKey([]byte("k"), 1, KindRangeDelete).AppendTo(nil))
+	f.Add(MakeInternalKey([]byte("k"), 1, KindPutExpiring).AppendTo(nil))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		k, ok := DecodeInternalKey(b)
 		if ok && !bytes.Equal(k.AppendTo(nil), b) {
@@ -84,6 +109,7 @@ func TestNewestVersionSortsFirst(t *testing.T) {
 	want := []InternalKey{
 		MakeInternalKey([]byte("a"), 1, KindPut),
 		MakeInternalKey([]byte("b"), MaxSeqNum, KindMax),
+		MakeInternalKey([]byte("b"), 9, KindPutExpiring),
 		MakeInternalKey([]byte("b"), 9, KindPut),
 		MakeInternalKey([]byte("b"), 9, KindDelete),
 		MakeInternalKey([]byte("b"), 8, KindPut),

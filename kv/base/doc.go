@@ -10,5 +10,10 @@
 //	+-----------------+--------------------------+
 //
 // Internal keys sort by user key ascending, then by trailer descending, so the
-// newest version of a key comes first.
+// newest version of a key comes first. The value of a KindPutExpiring is, also
+// part of the format,
+//
+//	+----------------------------------+---------------------+
+//	| milliseconds since 1970 (u64)    | user's value, bytes |
+//	+----------------------------------+---------------------+
 package base

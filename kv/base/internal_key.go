@@ -13,15 +13,27 @@ const MaxSeqNum SeqNum = 1<<56 - 1
 // Kind tells what an entry does to its key. Its values are part of the format.
 type Kind uint8
 
-// The kinds of LevelDB (db/dbformat.h, ValueType).
 const (
+	// The kinds of LevelDB (db/dbformat.h, ValueType).
 	KindDelete Kind = 0
 	KindPut    Kind = 1
 
+	// KindRangeDelete hides what is older in a range of user keys. It is a kind
+	// of operation only: no entry of a memtable or of a table has it.
+	KindRangeDelete Kind = 2
+
+	// KindPutExpiring is a put that ends by itself. Its value begins with the
+	// moment of that; see CutExpiry.
+	KindPutExpiring Kind = 3
+
 	// KindMax sorts before every other kind of the same user key and sequence
 	// number: a lookup seeks with it.
-	KindMax = KindPut
+	KindMax = KindPutExpiring
 )
+
+// IsEntry reports whether an entry of a memtable or of a table may have the
+// kind.
+func (k Kind) IsEntry() bool { return k <= KindMax && k != KindRangeDelete }
 
 // TrailerSize is the size of an encoded trailer in bytes.
 const TrailerSize = 8
@@ -64,12 +76,12 @@ func (k InternalKey) AppendTo(dst []byte) []byte {
 }
 
 // DecodeInternalKey splits an encoded internal key; the result shares its
-// bytes. ok is false where b is too short or its kind is none we know.
+// bytes. ok is false where b is too short or its kind is none of an entry.
 func DecodeInternalKey(b []byte) (k InternalKey, ok bool) {
 	n := len(b) - TrailerSize
 	if n < 0 {
 		return InternalKey{}, false
 	}
 	t := Trailer(binary.LittleEndian.Uint64(b[n:]))
-	return InternalKey{UserKey: b[:n:n], Trailer: t}, t.Kind() <= KindMax
+	return InternalKey{UserKey: b[:n:n], Trailer: t}, t.Kind().IsEntry()
 }

@@ -9,7 +9,8 @@ const (
 	MaxValueBytes = 64 << 20
 
 	// MaxBatchBytes is the largest size of an encoded batch in bytes. It has
-	// room for one entry with the largest key and the largest value.
+	// room for one entry with the largest key and the largest value, and an
+	// expiry.
 	MaxBatchBytes = MaxValueBytes + MaxKeyBytes + 64
 )
 

@@ -6,10 +6,18 @@
 //	| seqnum (u64)    | count (u32) | operation | operation | ...
 //	+-----------------+-------------+-----------+-----------+----
 //
-//	put    | 1 (u8) | key length (varint32) | key | value length (varint32) | value |
-//	delete | 0 (u8) | key length (varint32) | key |
+//	delete       | 0 (u8) | key: bytes   |
+//	put          | 1 (u8) | key: bytes   | value: bytes                    |
+//	range delete | 2 (u8) | start: bytes | end: bytes                      |
+//	put expiring | 3 (u8) | key: bytes   | expiry (u64) and value: bytes   |
 //
-// Operation i, counted from 0, has sequence number seqnum + i.
+//	bytes        | length (varint32) | so many bytes |
+//
+// Operation i, counted from 0, has sequence number seqnum + i. A range delete
+// is of the user keys from start on and before end, and of what is older than
+// it. An expiry is in milliseconds since 1970; the length counts it. Kinds 2 and
+// 3 are ours: LevelDB takes a batch with one for damage, so the manifest names
+// them as features first.
 //
 // A varint32 is LEB128 of at most five bytes and 32 bits. This package writes
 // the shortest form. It reads longer ones (80 00 for zero) too, as LevelDB
@@ -35,10 +43,11 @@ var (
 	keyTooLarge   = "key larger than " + strconv.Itoa(base.MaxKeyBytes) + " bytes"
 	keyReserved   = "key begins with the reserved bytes FF FF"
 	valueTooLarge = "value larger than " + strconv.Itoa(base.MaxValueBytes) + " bytes"
+	expiryMissing = "value of an expiring put has no expiry"
 	batchTooLarge = "batch larger than " + strconv.Itoa(base.MaxBatchBytes) + " bytes"
 )
 
-// Batch collects puts and deletes, which take effect in the order they were
+// Batch collects writes, which take effect in the order they were
 // added. The zero value is an empty batch. A Batch belongs to one goroutine.
 type Batch struct {
 	repr []byte // empty, or a header and operations
@@ -50,13 +59,7 @@ type Batch struct {
 // base.ErrInvalidValue, a batch that would exceed base.MaxBatchBytes
 // base.ErrInvalidArgument; the batch is then as before.
 func (b *Batch) Put(key, value []byte) error {
-	if fault := keyFault(key); fault != "" {
-		return base.Wrap(base.ErrInvalidKey, fault, nil)
-	}
-	if len(value) > base.MaxValueBytes {
-		return base.Wrap(base.ErrInvalidValue, valueTooLarge, nil)
-	}
-	if err := b.grow(1 + bytesSize(key) + bytesSize(value)); err != nil {
+	if err := b.growPut(key, value, 0); err != nil {
 		return err
 	}
 	b.repr = append(b.repr, byte(base.KindPut))
@@ -65,16 +68,52 @@ func (b *Batch) Put(key, value []byte) error {
 	return nil
 }
 
+// PutExpiring is Put of a value that is there until expiresAt, in milliseconds
+// since 1970, and from then on is not.
+func (b *Batch) PutExpiring(key, value []byte, expiresAt uint64) error {
+	if err := b.growPut(key, value, base.ExpirySize); err != nil {
+		return err
+	}
+	b.repr = append(b.repr, byte(base.KindPutExpiring))
+	b.repr = appendBytes(b.repr, key)
+	b.repr = binary.AppendUvarint(b.repr, uint64(base.ExpirySize+len(value)))
+	b.repr = base.AppendExpiry(b.repr, expiresAt)
+	b.repr = append(b.repr, value...)
+	return nil
+}
+
 // Delete adds a tombstone for key. Errors are those of Put.
 func (b *Batch) Delete(key []byte) error {
 	if fault := keyFault(key); fault != "" {
 		return base.Wrap(base.ErrInvalidKey, fault, nil)
 	}
-	if err := b.grow(1 + bytesSize(key)); err != nil {
+	if err := b.grow(1 + bytesSize(len(key))); err != nil {
 		return err
 	}
 	b.repr = append(b.repr, byte(base.KindDelete))
 	b.repr = appendBytes(b.repr, key)
+	return nil
+}
+
+// DeleteRange adds a range tombstone: it deletes the user keys from start on and
+// before end, in the order of the store's comparer, as the operations before it
+// left them. Where end is not behind start it deletes nothing. Each may also be
+// base.ReservedPrefix itself: in the order of bytes, from the empty key to there
+// is everything. Errors are otherwise those of Put.
+func (b *Batch) DeleteRange(start, end []byte) error {
+	fault := boundFault(start)
+	if fault == "" {
+		fault = boundFault(end)
+	}
+	if fault != "" {
+		return base.Wrap(base.ErrInvalidKey, fault, nil)
+	}
+	if err := b.grow(1 + bytesSize(len(start)) + bytesSize(len(end))); err != nil {
+		return err
+	}
+	b.repr = append(b.repr, byte(base.KindRangeDelete))
+	b.repr = appendBytes(b.repr, start)
+	b.repr = appendBytes(b.repr, end)
 	return nil
 }
 
@@ -131,6 +170,17 @@ func (b *Batch) init() {
 	}
 }
 
+// growPut checks a put, whose value has extra bytes before it, and grows for it.
+func (b *Batch) growPut(key, value []byte, extra int) error {
+	if fault := keyFault(key); fault != "" {
+		return base.Wrap(base.ErrInvalidKey, fault, nil)
+	}
+	if len(value) > base.MaxValueBytes {
+		return base.Wrap(base.ErrInvalidValue, valueTooLarge, nil)
+	}
+	return b.grow(1 + bytesSize(len(key)) + bytesSize(extra+len(value)))
+}
+
 // grow counts one more operation, of size bytes, if there is room for it. Its
 // bytes are to be appended next. The count cannot overflow: an operation takes
 // two bytes at least.
@@ -155,13 +205,21 @@ func keyFault(key []byte) string {
 	return ""
 }
 
-// bytesSize returns the size of p behind its length.
-func bytesSize(p []byte) int {
-	n := len(p) + 1
-	for v := len(p); v >= 0x80; v >>= 7 {
-		n++
+// boundFault is keyFault for the start or the end of a range.
+func boundFault(key []byte) string {
+	if string(key) == base.ReservedPrefix {
+		return ""
 	}
-	return n
+	return keyFault(key)
+}
+
+// bytesSize returns the size of so many bytes and of their length before them.
+func bytesSize(n int) int {
+	size := n + 1
+	for ; n >= 0x80; n >>= 7 {
+		size++
+	}
+	return size
 }
 
 func appendBytes(dst, p []byte) []byte {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/hex"
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 
@@ -22,6 +23,20 @@ func put(t tester, b *Batch, key, value string) {
 func del(t tester, b *Batch, key string) {
 	t.Helper()
 	if err := b.Delete([]byte(key)); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func clearRange(t tester, b *Batch, start, end string) {
+	t.Helper()
+	if err := b.DeleteRange([]byte(start), []byte(end)); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func putExpiring(t tester, b *Batch, key, value string, expiresAt uint64) {
+	t.Helper()
+	if err := b.PutExpiring([]byte(key), []byte(value), expiresAt); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -51,7 +66,8 @@ func list(ops []byte) ([]op, error) {
 	}
 }
 
-// The vectors are written by hand from LevelDB's db/write_batch.cc.
+// The vectors are written by hand from LevelDB's db/write_batch.cc; those of
+// kinds 2 and 3 from the package comment.
 func TestBytesOnDisk(t *testing.T) {
 	for _, c := range []struct {
 		name string
@@ -69,6 +85,16 @@ func TestBytesOnDisk(t *testing.T) {
 			put(t, b, "", "")
 			del(t, b, "")
 		}, "0000000000000000 02000000" + "01 00 00" + "00 00"},
+		{"range delete", func(b *Batch) {
+			clearRange(t, b, "a", "b\x00")
+			clearRange(t, b, "", "\xff\xff")
+		}, "0000000000000000 02000000" + "02 01 61 02 6200" + "02 00 02 ffff"},
+		{"expiring put", func(b *Batch) {
+			putExpiring(t, b, "k", "v", 0x0102030405)
+			putExpiring(t, b, "", "", 1<<64-1)
+		}, "0000000000000000 02000000" + "03 01 6b 09 0504030201000000 76" + "03 00 08 ffffffffffffffff"},
+		{"an expiring put whose length the expiry makes two bytes", func(b *Batch) { putExpiring(t, b, "k", strings.Repeat("\xaa", 120), 1) },
+			"0000000000000000 01000000" + "03 01 6b 8001 0100000000000000" + strings.Repeat("aa", 120)},
 		{"a length of two bytes", func(b *Batch) { put(t, b, "k", strings.Repeat("\xaa", 128)) },
 			"0000000000000000 01000000" + "01 01 6b 8001" + strings.Repeat("aa", 128)},
 	} {
@@ -108,6 +134,17 @@ func TestRefusedCallsLeaveTheBatchUnchanged(t *testing.T) {
 		{"put with the last key that is not reserved", func(b *Batch) error { return b.Put([]byte("\xff\xfe\xff"), nil) }, nil},
 		{"put with half of the reserved prefix", func(b *Batch) error { return b.Put([]byte("\xff"), nil) }, nil},
 		{"put with a larger value", func(b *Batch) error { return b.Put(nil, bytesOf(base.MaxValueBytes+1)) }, base.ErrInvalidValue},
+		{"expiring put with the largest key", func(b *Batch) error { return b.PutExpiring(bytesOf(base.MaxKeyBytes), nil, 0) }, nil},
+		{"expiring put with a larger key", func(b *Batch) error { return b.PutExpiring(bytesOf(base.MaxKeyBytes+1), nil, 0) }, base.ErrInvalidKey},
+		{"expiring put with a reserved key", func(b *Batch) error { return b.PutExpiring([]byte("\xff\xff"), nil, 0) }, base.ErrInvalidKey},
+		{"expiring put with a larger value", func(b *Batch) error { return b.PutExpiring(nil, bytesOf(base.MaxValueBytes+1), 0) }, base.ErrInvalidValue},
+		{"range of everything", func(b *Batch) error { return b.DeleteRange(nil, []byte("\xff\xff")) }, nil},
+		{"range that ends before it begins", func(b *Batch) error { return b.DeleteRange([]byte("b"), []byte("a")) }, nil},
+		{"range from the first reserved key", func(b *Batch) error { return b.DeleteRange([]byte("\xff\xff"), nil) }, nil},
+		{"range from behind the first reserved key", func(b *Batch) error { return b.DeleteRange([]byte("\xff\xff\x00"), nil) }, base.ErrInvalidKey},
+		{"range to behind the first reserved key", func(b *Batch) error { return b.DeleteRange(nil, []byte("\xff\xff\x00")) }, base.ErrInvalidKey},
+		{"range from a larger key", func(b *Batch) error { return b.DeleteRange(bytesOf(base.MaxKeyBytes+1), nil) }, base.ErrInvalidKey},
+		{"range to a larger key", func(b *Batch) error { return b.DeleteRange(nil, bytesOf(base.MaxKeyBytes+1)) }, base.ErrInvalidKey},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			var b Batch
@@ -132,10 +169,10 @@ func TestRefusedCallsLeaveTheBatchUnchanged(t *testing.T) {
 func TestBatchIsBounded(t *testing.T) {
 	var b Batch
 	key, value := make([]byte, base.MaxKeyBytes), make([]byte, base.MaxValueBytes)
-	if err := b.Put(key, value); err != nil {
+	if err := b.PutExpiring(key, value, 1); err != nil {
 		t.Fatalf("the largest key with the largest value: %v", err)
 	}
-	if err := Validate(b.Repr()[HeaderSize:], 1); err != nil {
+	if _, err := Validate(b.Repr()[HeaderSize:], 1); err != nil {
 		t.Fatal(err)
 	}
 	for range base.MaxBatchBytes - b.Len() - 2 {
@@ -147,7 +184,9 @@ func TestBatchIsBounded(t *testing.T) {
 	if base.MaxBatchBytes-size > 1 {
 		t.Errorf("full at %d of %d bytes", size, base.MaxBatchBytes)
 	}
-	for name, err := range map[string]error{"put": b.Put(nil, nil), "delete": b.Delete(nil)} {
+	for name, err := range map[string]error{
+		"put": b.Put(nil, nil), "delete": b.Delete(nil), "expiring put": b.PutExpiring(nil, nil, 0), "range": b.DeleteRange(nil, nil),
+	} {
 		if !errors.Is(err, base.ErrInvalidArgument) {
 			t.Errorf("%s: %v", name, err)
 		}
@@ -155,7 +194,7 @@ func TestBatchIsBounded(t *testing.T) {
 	if b.Len() != size || b.Count() != count {
 		t.Errorf("%d bytes and %d operations became %d and %d", size, count, b.Len(), b.Count())
 	}
-	if err := Validate(b.Repr()[HeaderSize:], count); err != nil {
+	if _, err := Validate(b.Repr()[HeaderSize:], count); err != nil {
 		t.Error(err)
 	}
 
@@ -187,20 +226,30 @@ func TestBatchHoldsWhatWasWritten(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		var b Batch
 		var want []op
+		var wantKinds Kinds
 		seq := base.SeqNum(rapid.Uint64Range(0, uint64(base.MaxSeqNum)-100).Draw(t, "seqnum"))
 		if rapid.Bool().Draw(t, "set sequence number first") {
 			b.SetSeqNum(seq)
 		}
 		for range rapid.IntRange(0, 20).Draw(t, "operations") {
-			key := rapid.SliceOfN(rapid.ByteMax(0xfe), 0, 200).Draw(t, "key")
-			if rapid.Bool().Draw(t, "put") {
-				value := rapid.SliceOfN(rapid.Byte(), 0, 300).Draw(t, "value")
-				put(t, &b, string(key), string(value))
-				want = append(want, op{base.KindPut, string(key), string(value)})
-			} else {
-				del(t, &b, string(key))
-				want = append(want, op{base.KindDelete, string(key), ""})
+			key := string(rapid.SliceOfN(rapid.ByteMax(0xfe), 0, 200).Draw(t, "key"))
+			value := string(rapid.SliceOfN(rapid.ByteMax(0xfe), 0, 300).Draw(t, "value"))
+			kind := base.Kind(rapid.IntRange(0, int(base.KindMax)).Draw(t, "kind"))
+			switch kind {
+			case base.KindDelete:
+				value = ""
+				del(t, &b, key)
+			case base.KindPut:
+				put(t, &b, key, value)
+			case base.KindRangeDelete:
+				clearRange(t, &b, key, value)
+			case base.KindPutExpiring:
+				at := rapid.Uint64().Draw(t, "expiry")
+				putExpiring(t, &b, key, value, at)
+				value = string(base.AppendExpiry(nil, at)) + value
 			}
+			want = append(want, op{kind, key, value})
+			wantKinds |= 1 << kind
 		}
 		b.SetSeqNum(seq)
 
@@ -221,8 +270,14 @@ func TestBatchHoldsWhatWasWritten(t *testing.T) {
 		if err := Check(ops, count); err != nil {
 			t.Fatal(err)
 		}
-		if err := Validate(ops, count); err != nil {
-			t.Fatal(err)
+		kinds, err := Validate(ops, count)
+		if err != nil || kinds != wantKinds {
+			t.Fatalf("kinds %b, want %b: %v", kinds, wantKinds, err)
+		}
+		for kind := range base.KindMax + 1 {
+			if has := slices.ContainsFunc(want, func(o op) bool { return o.kind == kind }); kinds.Has(kind) != has {
+				t.Fatalf("Has(%d) is %t", kind, !has)
+			}
 		}
 	})
 }

@@ -28,7 +28,7 @@ func BenchmarkValidate(b *testing.B) {
 	b.SetBytes(int64(len(ops)))
 	b.ReportAllocs()
 	for b.Loop() {
-		if err := Validate(ops, 1000); err != nil {
+		if _, err := Validate(ops, 1000); err != nil {
 			b.Fatal(err)
 		}
 	}

@@ -19,6 +19,11 @@ func FuzzBatch(f *testing.F) {
 	f.Add(bytes.Clone(b.Repr()))
 	f.Add(b.Repr()[:b.Len()-2])
 	f.Add([]byte(nil))
+	b.Reset()
+	clearRange(f, &b, "a", "\xff\xff")
+	putExpiring(f, &b, "key", "value", 1_000_000)
+	f.Add(bytes.Clone(b.Repr()))
+	f.Add(b.Repr()[:b.Len()-6])
 	f.Add([]byte("\x01\x00\x00\x00\x00\x00\x00\x00\x01\x00\x00\x00\x01\x81\x00k\xff\xff\xff\xff\x0f"))
 	f.Fuzz(func(t *testing.T, repr []byte) {
 		seq, count, ok := ReadHeader(repr)
@@ -26,7 +31,8 @@ func FuzzBatch(f *testing.F) {
 			return
 		}
 		ops := repr[HeaderSize:]
-		checked, valid := Check(ops, count), Validate(ops, count)
+		checked := Check(ops, count)
+		_, valid := Validate(ops, count)
 		if checked != nil && !errors.Is(valid, checked) &&
 			!errors.Is(valid, base.ErrInvalidKey) && !errors.Is(valid, base.ErrInvalidValue) {
 			t.Fatalf("Check: %v; Validate: %v", checked, valid)
@@ -44,10 +50,19 @@ func FuzzBatch(f *testing.F) {
 				break
 			}
 			var err error
-			if kind == base.KindPut {
-				err = again.Put(key, value)
-			} else {
+			switch kind {
+			case base.KindDelete:
 				err = again.Delete(key)
+			case base.KindPut:
+				err = again.Put(key, value)
+			case base.KindRangeDelete:
+				err = again.DeleteRange(key, value)
+			case base.KindPutExpiring:
+				at, rest, ok := base.CutExpiry(value)
+				if !ok {
+					t.Fatal("an expiring put without its expiry")
+				}
+				err = again.PutExpiring(key, rest, at)
 			}
 			if err != nil && valid == nil {
 				t.Fatal(err)

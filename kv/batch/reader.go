@@ -15,6 +15,7 @@ var (
 	errUnknownKind = errors.New("unknown kind of operation")
 	errKeyCut      = errors.New("key is cut off or its length malformed")
 	errValueCut    = errors.New("value is cut off or its length malformed")
+	errExpiryCut   = errors.New(expiryMissing)
 	errTooFew      = errors.New("fewer operations than counted")
 	errTooMany     = errors.New("more operations than counted")
 )
@@ -50,8 +51,10 @@ type Reader struct {
 // MakeReader returns a Reader of ops: the bytes of a batch behind its header.
 func MakeReader(ops []byte) Reader { return Reader{rest: ops} }
 
-// Next returns the next operation; value is nil for a delete. Key and value
-// share the bytes of the batch. ok is false behind the last operation, or at
+// Next returns the next operation. Value is nil for a delete, the end of the range
+// for a base.KindRangeDelete, whose start is key, and begins with the expiry,
+// whole, for a base.KindPutExpiring (base.CutExpiry). Key and value share the
+// bytes of the batch. ok is false behind the last operation, or at
 // malformed bytes: see Err.
 func (r *Reader) Next() (kind base.Kind, key, value []byte, ok bool) {
 	if len(r.rest) == 0 {
@@ -65,9 +68,12 @@ func (r *Reader) Next() (kind base.Kind, key, value []byte, ok bool) {
 	if !ok {
 		return r.fail(errKeyCut)
 	}
-	if kind == base.KindPut {
+	if kind != base.KindDelete {
 		if value, rest, ok = cutBytes(rest); !ok {
 			return r.fail(errValueCut)
+		}
+		if kind == base.KindPutExpiring && len(value) < base.ExpirySize {
+			return r.fail(errExpiryCut)
 		}
 	}
 	r.rest = rest
@@ -130,31 +136,52 @@ func checkCount(n, count uint32) error {
 	return nil
 }
 
+// Kinds is a set of kinds of operations.
+type Kinds uint8
+
+// Has reports whether kind is in the set.
+func (k Kinds) Has(kind base.Kind) bool { return k>>kind&1 != 0 }
+
 // Validate checks bytes that a caller of the store gives as count operations:
-// structure, count, and the limits that Put and Delete enforce.
-// base.ErrInvalidKey for a key over its limit or reserved, base.ErrInvalidValue
-// for a value over its limit, base.ErrInvalidArgument for the rest.
-func Validate(ops []byte, count uint32) error {
+// structure, count, and the limits that Batch enforces. It returns which kinds of
+// operations there are. base.ErrInvalidKey for a key over its limit or reserved,
+// base.ErrInvalidValue for a value over its limit, base.ErrInvalidArgument for
+// the rest.
+func Validate(ops []byte, count uint32) (Kinds, error) {
 	if HeaderSize+len(ops) > base.MaxBatchBytes {
-		return base.Wrap(base.ErrInvalidArgument, batchTooLarge, nil)
+		return 0, base.Wrap(base.ErrInvalidArgument, batchTooLarge, nil)
 	}
+	var kinds Kinds
 	r := MakeReader(ops)
 	for n := uint32(0); ; n++ {
-		_, key, value, ok := r.Next()
+		kind, key, value, ok := r.Next()
 		if !ok {
 			if r.err != nil {
-				return base.Wrap(base.ErrInvalidArgument, operation(n), r.err)
+				return 0, base.Wrap(base.ErrInvalidArgument, operation(n), r.err)
 			}
 			if err := checkCount(n, count); err != nil {
-				return base.Wrap(base.ErrInvalidArgument, "batch", err)
+				return 0, base.Wrap(base.ErrInvalidArgument, "batch", err)
 			}
-			return nil
+			return kinds, nil
 		}
-		if fault := keyFault(key); fault != "" {
-			return base.Wrap(base.ErrInvalidKey, operation(n)+": "+fault, nil)
+		kinds |= 1 << kind
+		fault, limit := "", base.MaxValueBytes
+		switch kind {
+		case base.KindRangeDelete:
+			if fault = boundFault(key); fault == "" {
+				fault = boundFault(value)
+			}
+		case base.KindPutExpiring:
+			limit += base.ExpirySize
+			fallthrough
+		default:
+			fault = keyFault(key)
 		}
-		if len(value) > base.MaxValueBytes {
-			return base.Wrap(base.ErrInvalidValue, operation(n)+": "+valueTooLarge, nil)
+		if fault != "" {
+			return 0, base.Wrap(base.ErrInvalidKey, operation(n)+": "+fault, nil)
+		}
+		if len(value) > limit {
+			return 0, base.Wrap(base.ErrInvalidValue, operation(n)+": "+valueTooLarge, nil)
 		}
 	}
 }

@@ -54,7 +54,8 @@ func TestMalformedOperations(t *testing.T) {
 		fault error // of Check; nil: none
 	}{
 		{"nothing", "", 0, 0, nil},
-		{"one of each", "\x01\x01k\x01v\x00\x01k", 2, 2, nil},
+		{"one of each", "\x01\x01k\x01v\x00\x01k\x02\x01a\x01b\x03\x01k\x09expiry--v", 4, 4, nil},
+		{"a range of nothing", "\x02\x01b\x00", 1, 1, nil},
 		{"a length longer than it need be", "\x01\x81\x00k\x81\x80\x80\x80\x00v", 1, 1, nil},
 		{"a long value", "\x01\x01k\xc8\x01" + long, 1, 1, nil},
 
@@ -63,7 +64,11 @@ func TestMalformedOperations(t *testing.T) {
 		{"too many", "\x00\x01k\x00\x01l", 1, 2, errTooMany},
 		{"one of none", "\x00\x01k", 0, 1, errTooMany},
 
-		{"an unknown kind", "\x00\x01k\x02\x01k", 2, 1, errUnknownKind},
+		{"an unknown kind", "\x00\x01k\x04\x01k", 2, 1, errUnknownKind},
+		{"a range without an end", "\x02\x01a", 1, 0, errValueCut},
+		{"no expiry", "\x03\x01k\x00", 1, 0, errExpiryCut},
+		{"half an expiry", "\x03\x01k\x07expiry-", 1, 0, errExpiryCut},
+		{"a cut expiry", "\x03\x01k\x09expiry--", 1, 0, errValueCut},
 		{"a kind of all bits", "\xff", 1, 0, errUnknownKind},
 		{"no key length", "\x00", 1, 0, errKeyCut},
 		{"half a key length", "\x00\x80", 1, 0, errKeyCut},
@@ -87,7 +92,7 @@ func TestMalformedOperations(t *testing.T) {
 			if err := Check([]byte(c.ops), c.count); err != c.fault {
 				t.Errorf("Check: %v, want %v", err, c.fault)
 			}
-			err = Validate([]byte(c.ops), c.count)
+			_, err = Validate([]byte(c.ops), c.count)
 			if c.fault == nil && err != nil {
 				t.Errorf("Validate: %v", err)
 			}
@@ -129,6 +134,20 @@ func TestValidateEnforcesLimits(t *testing.T) {
 		{"the largest value", "\x01\x00" + bytesOf(base.MaxValueBytes), 1, nil, ""},
 		{"a larger value", "\x01\x00" + bytesOf(base.MaxValueBytes+1), 1, base.ErrInvalidValue,
 			"tempestkv: invalid value: operation 0: value larger than 67108864 bytes"},
+		{"the largest expiring value", "\x03\x00" + bytesOf(base.MaxValueBytes+base.ExpirySize), 1, nil, ""},
+		{"a larger expiring value", "\x03\x00" + bytesOf(base.MaxValueBytes+base.ExpirySize+1), 1, base.ErrInvalidValue,
+			"tempestkv: invalid value: operation 0: value larger than 67108864 bytes"},
+		{"a reserved key that expires", "\x03\x03\xff\xffk\x08expiry--", 1, base.ErrInvalidKey,
+			"tempestkv: invalid key: operation 0: key begins with the reserved bytes FF FF"},
+		{"a range of everything", "\x02\x00\x02\xff\xff", 1, nil, ""},
+		{"a range of reserved keys", "\x02\x03\xff\xffk\x00", 1, base.ErrInvalidKey,
+			"tempestkv: invalid key: operation 0: key begins with the reserved bytes FF FF"},
+		{"a range into the reserved keys", "\x02\x00\x03\xff\xffk", 1, base.ErrInvalidKey,
+			"tempestkv: invalid key: operation 0: key begins with the reserved bytes FF FF"},
+		{"a range to a larger key", "\x02\x00" + bytesOf(base.MaxKeyBytes+1), 1, base.ErrInvalidKey,
+			"tempestkv: invalid key: operation 0: key larger than 65536 bytes"},
+		{"an expiring put without its expiry", "\x03\x00\x07expiry-", 1, base.ErrInvalidArgument,
+			"tempestkv: invalid argument: operation 0: value of an expiring put has no expiry"},
 		{"a larger batch", strings.Repeat("\x00\x00", base.MaxBatchBytes/2), base.MaxBatchBytes / 2, base.ErrInvalidArgument,
 			"tempestkv: invalid argument: batch larger than 67174464 bytes"},
 		{"an unknown kind", "\x09", 1, base.ErrInvalidArgument,
@@ -137,7 +156,7 @@ func TestValidateEnforcesLimits(t *testing.T) {
 			"tempestkv: invalid argument: batch: fewer operations than counted"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			err := Validate([]byte(c.ops), c.count)
+			_, err := Validate([]byte(c.ops), c.count)
 			if !errors.Is(err, c.want) {
 				t.Fatalf("%v, want %v", err, c.want)
 			}
@@ -171,7 +190,7 @@ func TestHotPathAllocatesNothing(t *testing.T) {
 	}
 	if n := testing.AllocsPerRun(100, func() {
 		_, count, _ := ReadHeader(b.Repr())
-		if Validate(b.Repr()[HeaderSize:], count) != nil || Check(b.Repr()[HeaderSize:], count) != nil {
+		if kinds, err := Validate(b.Repr()[HeaderSize:], count); err != nil || kinds != 1<<base.KindPut || Check(b.Repr()[HeaderSize:], count) != nil {
 			t.Error("refused")
 		}
 	}); n != 0 {

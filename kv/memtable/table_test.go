@@ -36,6 +36,7 @@ func TestGetReturnsTheNewestVersionThatIsNotTooNew(t *testing.T) {
 	m.Add(4, base.KindDelete, []byte("b"), nil)
 	m.Add(6, base.KindPut, []byte("b"), []byte("b6"))
 	m.Add(7, base.KindPut, []byte("d"), nil)
+	m.Add(8, base.KindPutExpiring, []byte("d"), []byte("expiry--d8"))
 	for _, c := range []struct {
 		key  string
 		at   base.SeqNum
@@ -54,6 +55,7 @@ func TestGetReturnsTheNewestVersionThatIsNotTooNew(t *testing.T) {
 		{"c", base.MaxSeqNum, "", 0, false},
 		{"d", 7, "", base.KindPut, true},
 		{"d", 6, "", 0, false},
+		{"d", 8, "expiry--d8", base.KindPutExpiring, true},
 		{"", base.MaxSeqNum, "", 0, false},
 		{"a\x00", base.MaxSeqNum, "", 0, false},
 		{"e", base.MaxSeqNum, "", 0, false},
@@ -236,6 +238,9 @@ func TestReadsAllocateNothing(t *testing.T) {
 	}
 }
 
+// kinds are those of entries.
+var kinds = []base.Kind{base.KindDelete, base.KindPut, base.KindPutExpiring}
+
 // TestTableAgainstModel adds random entries, taking views in between, and
 // compares lookups and walks with a sorted slice.
 func TestTableAgainstModel(t *testing.T) {
@@ -249,7 +254,7 @@ func TestTableAgainstModel(t *testing.T) {
 		var rows []itertest.Row
 		for i := range rapid.IntRange(0, 400).Draw(t, "adds") {
 			seq := base.SeqNum(i + 1)
-			k := base.MakeInternalKey(key.Draw(t, "key"), seq, base.Kind(rapid.IntRange(0, 1).Draw(t, "kind")))
+			k := base.MakeInternalKey(key.Draw(t, "key"), seq, rapid.SampledFrom(kinds).Draw(t, "kind"))
 			value := fmt.Appendf(nil, "v%d", seq)
 			m.Add(k.SeqNum(), k.Kind(), k.UserKey, value)
 			rows = append(rows, itertest.Row{Key: k, Value: string(value)})

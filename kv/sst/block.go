@@ -297,6 +297,13 @@ func (b *blockIter) seek(cmp *base.Comparer, user []byte, t base.Trailer) bool {
 	return ok && b.bad == ""
 }
 
+// entry returns the internal key of the current entry. ok is false where it is
+// none, or where the value is none of its kind.
+func (b *blockIter) entry() (k base.InternalKey, ok bool) {
+	k, ok = base.DecodeInternalKey(b.key)
+	return k, ok && isEntry(k.Kind(), b.value)
+}
+
 // before reports whether key, an encoded internal key, is before user with
 // trailer t.
 func (b *blockIter) before(cmp *base.Comparer, key, user []byte, t base.Trailer) bool {

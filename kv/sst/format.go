@@ -4,6 +4,8 @@ import (
 	"encoding/binary"
 	"hash/crc32"
 	"math"
+
+	"tempestkv/kv/base"
 )
 
 // Constants of the format.
@@ -38,6 +40,11 @@ var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 func checksum(b []byte) uint32 {
 	c := crc32.Checksum(b, castagnoli)
 	return (c>>15 | c<<17) + 0xa282ead8
+}
+
+// isEntry reports whether an entry may have this kind and this value.
+func isEntry(kind base.Kind, value []byte) bool {
+	return kind.IsEntry() && (kind != base.KindPutExpiring || len(value) >= base.ExpirySize)
 }
 
 // handle is the place of a block: the offset of its contents in the file and

@@ -191,6 +191,9 @@ func drawRows(t *rapid.T, cmp *base.Comparer) []row {
 		k := key.Draw(t, "user key")
 		r := row{Key: base.MakeInternalKey(k, base.SeqNum(i+1), base.KindPut)}
 		switch rapid.IntRange(0, 9).Draw(t, "value") {
+		case 2:
+			r.Key.Trailer = base.MakeTrailer(base.SeqNum(i+1), base.KindPutExpiring)
+			r.Value = "expiry--v" + strconv.Itoa(i)
 		case 0:
 			r.Key.Trailer = base.MakeTrailer(base.SeqNum(i+1), base.KindDelete)
 		case 1:

@@ -137,7 +137,7 @@ func (it *iter) take(ok, reverse bool) bool {
 			ok = it.data.first()
 		}
 	}
-	if it.key, ok = base.DecodeInternalKey(it.data.key); !ok {
+	if it.key, ok = it.data.entry(); !ok {
 		return it.fail(it.r.corrupt(it.loaded.off, badKey))
 	}
 	it.place = onEntry

@@ -194,7 +194,7 @@ func (r *Reader) get(s *scratch, key []byte, at base.Trailer) (value []byte, t b
 			}
 			data.init(block)
 			if data.seek(cmp, key, at) {
-				k, ok := base.DecodeInternalKey(data.key)
+				k, ok := data.entry()
 				if !ok {
 					return nil, 0, false, r.corrupt(h.off, badKey)
 				}
@@ -240,7 +240,7 @@ func (r *Reader) ApproximateOffset(key []byte) int64 {
 // maxTrailer sorts before every version of its user key.
 var maxTrailer = base.MakeTrailer(base.MaxSeqNum, base.KindMax)
 
-const badKey = "not an internal key"
+const badKey = "not an internal key, or no value of its kind"
 
 // corrupt reports damage.
 func (r *Reader) corrupt(offset int64, what string) error {

@@ -43,7 +43,7 @@ func (r *Reader) Verify() (Meta, error) {
 		}
 		before := meta.Entries
 		for ok := data.first(); ok; ok = data.next() {
-			k, ok := base.DecodeInternalKey(data.key)
+			k, ok := data.entry()
 			switch {
 			case !ok:
 				return Meta{}, r.corrupt(h.off, badKey)

@@ -109,14 +109,15 @@ func NewWriter(f Appender, opts WriterOptions) *Writer {
 }
 
 // Add appends an entry. Keys must ascend: user keys, then trailers downwards.
-// One that does not, an entry of more than 1 GiB, or a kind that base does not
-// know gives base.ErrInvalidArgument and changes nothing. A failed Append is returned as
-// it is, by this and every later call; the file is then of no use.
+// One that does not, an entry of more than 1 GiB, a kind that is none of an
+// entry, or an expiring put without its expiry gives base.ErrInvalidArgument and
+// changes nothing. A failed Append is returned as it is, by this and every later
+// call; the file is then of no use.
 func (w *Writer) Add(key base.InternalKey, value []byte) error {
 	if w.err != nil {
 		return w.err
 	}
-	if len(key.UserKey)+len(value) > maxEntryBytes || key.Kind() > base.KindMax {
+	if len(key.UserKey)+len(value) > maxEntryBytes || !isEntry(key.Kind(), value) {
 		return base.Wrap(base.ErrInvalidArgument, "table entry larger than 1 GiB or of unknown kind", nil)
 	}
 	if w.meta.Entries == 0 {
@@ -207,7 +208,8 @@ func (w *Writer) addIndex(next []byte) {
 		user := cmp.Separator(w.key[:0], last.UserKey, next)
 		if len(user) < len(last.UserKey) && cmp.Compare(last.UserKey, user) < 0 {
 			// It has no entry, so it stands before all that it could have.
-			key = base.MakeInternalKey(nil, base.MaxSeqNum, base.KindMax).AppendTo(user)
+			// LevelDB seeks with the kind of a put and knows none above it.
+			key = base.MakeInternalKey(nil, base.MaxSeqNum, base.KindPut).AppendTo(user)
 		}
 		w.key = user
 	}

@@ -19,6 +19,8 @@ func TestKeysMustAscend(t *testing.T) {
 		"a prefix of the key":      {put("ab", 1, ""), put("a", 9, "")},
 		"a block was just ended":   {put("b", 1, strings.Repeat("x", 5000)), put("a", 1, "")},
 		"an unknown kind":          {put("a", 2, ""), {Key: base.MakeInternalKey([]byte("b"), 1, base.KindMax+1)}},
+		"a range delete":           {put("a", 2, ""), {Key: base.MakeInternalKey([]byte("b"), 1, base.KindRangeDelete)}},
+		"no expiry":                {put("a", 2, ""), {Key: base.MakeInternalKey([]byte("b"), 1, base.KindPutExpiring)}},
 		"an empty key after a key": {put("a", 1, ""), put("", 2, "")},
 	} {
 		f := &memFile{}

@@ -33,10 +33,7 @@ func (r Row) Equal(other Row) bool {
 
 // String prints a row as "key"#5,PUT="value".
 func (r Row) String() string {
-	kind := "PUT"
-	if r.Key.Kind() == base.KindDelete {
-		kind = "DEL"
-	}
+	kind := map[base.Kind]string{base.KindDelete: "DEL", base.KindPut: "PUT", base.KindPutExpiring: "EXP"}[r.Key.Kind()]
 	return fmt.Sprintf("%q#%d,%s=%q", r.Key.UserKey, r.Key.SeqNum(), kind, r.Value)
 }
 
