@@ -12,6 +12,9 @@ export interface Link {
   /** Sends the writer's frame, where it has entries, and leaves the writer ready for the next. */
   send(writer: FrameWriter): void;
 
+  /** The store has other clients too: it stays open when this one closes. */
+  readonly isShared?: boolean;
+
   /**
    * Lets the engine, the file and the lock go, having deleted the store first where `isDoomed`; rejects where it could not be deleted. Called
    * once, when no call is under way or the engine is dead, and deletes nothing then.
@@ -276,7 +279,7 @@ export class Client {
     }
     await this.#calls.idle();
     try {
-      if (this.#death === undefined) await this.commit(this.#begin(Op.close, 0, Kind.nothing));
+      if (this.#death === undefined && this.#link.isShared !== true) await this.commit(this.#begin(Op.close, 0, Kind.nothing));
     } catch (error) {
       // What could not be made durable is deleted anyway.
       if (!this.#isDoomed) throw error;

@@ -48,8 +48,11 @@ export type BatchOperation<K, V> =
   | { readonly type: 'put'; readonly key: KeyInput<K>; readonly value: ValueInput<V> }
   | { readonly type: 'delete'; readonly key: KeyInput<K> };
 
-/** Where a store is kept: in the origin private file system, in memory until it is closed, or on a device that the caller passed in. */
-export type Storage = 'opfs' | 'memory' | 'device';
+/**
+ * Where a store is kept: in the origin private file system, in memory until it is closed, on a device that the caller passed in, or in a
+ * Durable Object.
+ */
+export type Storage = 'opfs' | 'memory' | 'device' | 'object';
 
 /** What the store's storage can do. A device that the caller passed in says so itself; where it says nothing, neither is claimed. */
 export interface Supports {

@@ -13,6 +13,15 @@ export interface EngineEvents {
 
   /** The program has ended; nothing more will come. */
   died(error: TempestError): void;
+
+  /**
+   * Makes a call into the engine, by `call`, at once; a host for which all that a call writes is one transaction begins and ends it here.
+   * `call` throws where the program has ended. Without it calls are just made.
+   */
+  enter?(call: () => void): void;
+
+  /** Is to call `pump` once, later, after what the host has queued. Without it that is the next macrotask. */
+  schedule?(pump: () => void): void;
 }
 
 interface Exports {
@@ -52,7 +61,7 @@ export class Engine {
   readonly #device: Device;
   readonly #events: EngineEvents;
   readonly #program: GoProgram;
-  readonly #background = macrotask(() => this.#pump());
+  readonly #background: Macrotask;
   #exports!: Exports;
   #memory = new Uint8Array(0);
   #replies: Uint8Array<ArrayBuffer>[] = [];
@@ -69,6 +78,8 @@ export class Engine {
     this.#device = device;
     this.#events = events;
     this.#program = createGo((run) => this.#enter(run));
+    const pump = () => this.#pump();
+    this.#background = events.schedule === undefined ? macrotask(pump) : { post: () => events.schedule!(pump), close: () => undefined };
   }
 
   /** Starts the program. Rejects with `TEMPEST_LOAD_FAILED` where `module` is not the engine; `address` is for the message. */
@@ -127,11 +138,18 @@ export class Engine {
     if (this.#isOver) return;
     this.#isInside = true;
     try {
-      run();
+      if (this.#events.enter === undefined) run();
+      else this.#events.enter(() => this.#runToEnd(run));
     } catch (error) {
       this.#trap ??= error;
     }
     this.#leave();
+  }
+
+  /** Throws where the program ends, whether or not the glue of its runtime does. */
+  #runToEnd(run: () => void): void {
+    run();
+    if (this.#program.go.exited === true) throw new Error('the program ended');
   }
 
   /** After every call: looks whether the program still runs, then passes on what it answered. */

@@ -7,9 +7,11 @@ import { TempestError, type TempestErrorCode } from './errors.js';
 import { decodeLossyText } from './text.js';
 
 const VERSION = 1;
-const TYPE_REQUEST = 1;
-const TYPE_REPLY = 2;
-const HEADER_BYTES = 16;
+/** The types of a frame. */
+export const FrameType = { request: 1, reply: 2 } as const;
+
+/** Size in bytes of a frame's header. */
+export const HEADER_BYTES = 16;
 
 /** Size in bytes of an entry without its body. */
 export const ENTRY_BYTES = 12;
@@ -182,9 +184,9 @@ export class FrameWriter {
   /**
    * Completes the frame and starts the next. The result is a view of this writer's buffer: use it up before the next `begin`.
    */
-  finish(): Uint8Array {
+  finish(type: number = FrameType.request): Uint8Array {
     const frame = this.bytes.subarray(0, this.length);
-    this.view.setUint32(0, VERSION | (TYPE_REQUEST << 8), true);
+    this.view.setUint32(0, VERSION | (type << 8), true);
     this.view.setUint32(4, 0, true);
     this.view.setUint32(8, this.#count, true);
     this.view.setUint32(12, this.length, true);
@@ -247,7 +249,7 @@ export class FrameReader {
 
   /** Throws a {@link FrameError} where `bytes` is no whole reply frame. */
   constructor(bytes: Uint8Array) {
-    if (frameSize(bytes) !== bytes.length || bytes[0] !== VERSION || bytes[1] !== TYPE_REPLY) {
+    if (frameSize(bytes) !== bytes.length || bytes[0] !== VERSION || bytes[1] !== FrameType.reply) {
       throw new FrameError('not a reply frame');
     }
     this.bytes = bytes;

@@ -17,6 +17,8 @@ export interface HostSpec {
   memtableBytes?: number;
   /** A device to use in the place of the store's file in the origin private file system. */
   device?: Device;
+  /** The engine where it is compiled already; `wasmUrl` then only names it, for messages. */
+  module?: WebAssembly.Module;
 }
 
 /** Tag of an option in the body of `open`. */
@@ -53,8 +55,8 @@ export class Host {
   }
 
   async #start(): Promise<void> {
-    const { name, wasmUrl, lockWaitMillis, memtableBytes } = this.#spec;
-    const loading = loadModule(wasmUrl);
+    const { name, wasmUrl, lockWaitMillis, memtableBytes, module } = this.#spec;
+    const loading = module === undefined ? loadModule(wasmUrl) : Promise.resolve(module);
     // Looked at below; until then its failure is not an unhandled one.
     loading.catch(() => undefined);
     const deadline = performance.now() + lockWaitMillis;
@@ -66,6 +68,7 @@ export class Host {
       device = this.#file = await OpfsDevice.open(name, Math.max(0, deadline - performance.now()));
     }
     this.#engine = await Engine.start(await loading, wasmUrl, device, {
+      ...this.#events,
       reply: (frame) => (this.#opening === undefined ? this.#events.reply(frame) : this.#opened(frame)),
       died: (error) => this.#died(error),
     });

@@ -215,7 +215,7 @@ async function remove(name: string, waitMillis: number, signal: AbortSignal | un
   }
 }
 
-function checkName(name: unknown): asserts name is string {
+export function checkName(name: unknown): asserts name is string {
   if (typeof name !== 'string') throw new TypeError(`a store's name must be a string, not ${describe(name)}`);
   if (name === '' || name.length > MAX_NAME_LENGTH) throw new RangeError(`a store's name must have 1 to ${MAX_NAME_LENGTH} characters`);
   if (!isWellFormed(name)) throw new TypeError("a store's name may have no lone surrogates");
