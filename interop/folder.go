@@ -153,7 +153,7 @@ func (f *folder) iter() iterator.Iterator {
 			sources = append(sources, f.tables[m.Num].NewIter())
 		}
 	}
-	return iterator.NewUser(base.Bytewise, base.MaxSeqNum, iterator.Bounds{}, nil, sources...)
+	return iterator.NewUser(base.Bytewise, iterator.UserOptions{At: base.MaxSeqNum}, sources...)
 }
 
 func (f *folder) close() error { return errors.Join(f.manifest.Close(), f.fs.Close()) }

@@ -122,7 +122,7 @@ func (s *Scan) produce(rs *readState) {
 			s.produced = base.Wrap(ErrWorkerDied, "scan: "+panicText(p), nil)
 		}
 	}()
-	it := iterator.NewUser(rs.cmp, rs.seq, s.opts.Bounds, s.db.opts.Filter, rs.sources()...)
+	it := iterator.NewUser(rs.cmp, iterator.UserOptions{At: rs.seq, Bounds: s.opts.Bounds, Filter: s.db.opts.Filter}, rs.sources()...)
 	s.produced = s.walk(it)
 	if err := it.Close(); s.produced == nil {
 		s.produced = err

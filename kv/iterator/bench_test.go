@@ -38,7 +38,7 @@ func BenchmarkUser(b *testing.B) {
 			b.Run("forward/"+name, func(b *testing.B) {
 				b.ReportAllocs()
 				for b.Loop() {
-					it := iterator.NewUser(cmp, base.MaxSeqNum, bounds, nil, iters(sources)...)
+					it := iterator.NewUser(cmp, iterator.UserOptions{At: base.MaxSeqNum, Bounds: bounds}, iters(sources)...)
 					for ok := it.First(); ok; ok = it.Next() {
 						_, _ = it.Key(), it.Value()
 					}
@@ -48,7 +48,7 @@ func BenchmarkUser(b *testing.B) {
 			b.Run("reverse/"+name, func(b *testing.B) {
 				b.ReportAllocs()
 				for b.Loop() {
-					it := iterator.NewUser(cmp, base.MaxSeqNum, bounds, nil, iters(sources)...)
+					it := iterator.NewUser(cmp, iterator.UserOptions{At: base.MaxSeqNum, Bounds: bounds}, iters(sources)...)
 					for ok := it.Last(); ok; ok = it.Prev() {
 						_, _ = it.Key(), it.Value()
 					}
@@ -59,7 +59,7 @@ func BenchmarkUser(b *testing.B) {
 				b.ReportAllocs()
 				i := 0
 				for b.Loop() {
-					it := iterator.NewUser(cmp, base.MaxSeqNum, bounds, nil, iters(sources)...)
+					it := iterator.NewUser(cmp, iterator.UserOptions{At: base.MaxSeqNum, Bounds: bounds}, iters(sources)...)
 					n := 0
 					for ok := it.SeekGE(fmt.Appendf(nil, "user/key:%07d\x00\x01", i*7919%benchEntries)); ok && n < 100; ok = it.Next() {
 						n++

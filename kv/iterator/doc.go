@@ -1,14 +1,15 @@
 // Package iterator turns sorted sources of internal keys into what a reader
 // sees. It is a stack of small layers:
 //
-//	sources → merging → snapshot → dedup → filter → bounds
+//	sources → merging → mask → snapshot → dedup → filter → bounds
 //
-// Merging brings several sources into one order. Snapshot shows, of each user
+// Merging brings several sources into one order. Mask shows what range tombstones
+// cover, and what has expired, as tombstones. Snapshot shows, of each user
 // key, the newest version that is not newer than the reader, tombstones
 // included. Dedup shows, of each logical key (the user keys of one prefix, see
 // base.Comparer), only the physically first entry, and hides the logical key
-// where that entry is a tombstone. Filter hides what the store's Filter says,
-// for example what has expired. Bounds end the walk at the ends of a range.
+// where that entry is a tombstone. Filter hides what the store's Filter says.
+// Bounds end the walk at the ends of a range.
 //
 // # What is in the set
 //

@@ -13,16 +13,21 @@ import (
 	"tempestkv/kv/iterator"
 	"tempestkv/kv/iterator/itertest"
 	"tempestkv/kv/memtable"
+	"tempestkv/kv/rangedel"
 )
 
 // row is an entry of a model.
 type row = itertest.Row
 
 // show prints an entry; a suffix of two bytes that a test wrote as @n is
-// printed so too.
+// printed so too. One that expires has the time of that before its value.
 func show(k base.InternalKey, value []byte) string {
-	if k.Kind() == base.KindDelete {
+	switch k.Kind() {
+	case base.KindDelete:
 		return fmt.Sprintf("%s#%d,DEL", showKey(k.UserKey), k.SeqNum())
+	case base.KindPutExpiring:
+		at, rest, _ := base.CutExpiry(value)
+		return fmt.Sprintf("%s#%d,EXP=%d:%s", showKey(k.UserKey), k.SeqNum(), at, rest)
 	}
 	return fmt.Sprintf("%s#%d,PUT=%s", showKey(k.UserKey), k.SeqNum(), value)
 }
@@ -53,14 +58,40 @@ func parseRow(s string) row {
 	number, rest, ok2 := strings.Cut(rest, ",")
 	seq, err := strconv.ParseUint(number, 10, 56)
 	kind, value, _ := strings.Cut(rest, "=")
-	if !ok1 || !ok2 || err != nil || kind != "PUT" && kind != "DEL" {
+	k, known := map[string]base.Kind{"PUT": base.KindPut, "DEL": base.KindDelete, "EXP": base.KindPutExpiring}[kind]
+	if !ok1 || !ok2 || err != nil || !known {
 		panic("not an entry: " + s)
 	}
-	k := base.KindPut
-	if kind == "DEL" {
-		k = base.KindDelete
+	if k == base.KindPutExpiring {
+		number, rest, _ := strings.Cut(value, ":")
+		at, err := strconv.ParseUint(number, 10, 64)
+		if err != nil {
+			panic("not an expiry: " + s)
+		}
+		value = string(base.AppendExpiry(nil, at)) + rest
 	}
 	return row{Key: base.MakeInternalKey(parseKey(key), base.SeqNum(seq), k), Value: value}
+}
+
+// parseRange reads a range tombstone, "<start>..<end>#<seq>".
+func parseRange(s string) rangedel.Tombstone {
+	start, rest, ok1 := strings.Cut(s, "..")
+	end, number, ok2 := strings.Cut(rest, "#")
+	seq, err := strconv.ParseUint(number, 10, 56)
+	if !ok1 || !ok2 || err != nil {
+		panic("not a range: " + s)
+	}
+	return rangedel.Tombstone{Start: parseKey(start), End: parseKey(end), Seq: base.SeqNum(seq)}
+}
+
+// ranges returns the tombstones as a mask wants them, for a reader at any
+// sequence number.
+func ranges(cmp *base.Comparer, ts []rangedel.Tombstone) iterator.RangeTombstones {
+	var seqs []base.SeqNum
+	for _, t := range ts {
+		seqs = append(seqs, t.Seq)
+	}
+	return rangedel.NewCursor(rangedel.New(cmp, ts, seqs))
 }
 
 // tables makes a memtable of each group of rows.
@@ -92,6 +123,28 @@ func modelMerging(cmp *base.Comparer, groups [][]row) []row {
 	return all
 }
 
+func modelMask(cmp *base.Comparer, rows []row, at base.SeqNum, now int64, ts []rangedel.Tombstone) []row {
+	var out []row
+	for _, r := range rows {
+		live := r.Key.Kind() != base.KindDelete
+		for _, t := range ts {
+			in := cmp.Compare(t.Start, r.Key.UserKey) <= 0 && cmp.Compare(r.Key.UserKey, t.End) < 0
+			live = live && !(in && r.Key.SeqNum() < t.Seq && t.Seq <= at)
+		}
+		if expiry, rest, _ := base.CutExpiry([]byte(r.Value)); r.Key.Kind() == base.KindPutExpiring {
+			live = live && now < int64(expiry)
+			r.Value = string(rest)
+		}
+		kind := base.KindPut
+		if !live {
+			kind, r.Value = base.KindDelete, ""
+		}
+		r.Key.Trailer = base.MakeTrailer(r.Key.SeqNum(), kind)
+		out = append(out, r)
+	}
+	return out
+}
+
 func modelSnapshot(rows []row, at base.SeqNum) []row {
 	var out []row
 	for _, r := range rows {
@@ -106,7 +159,7 @@ func modelDedup(cmp *base.Comparer, rows []row) []row {
 	var out []row
 	for i, r := range rows {
 		first := i == 0 || !cmp.SameLogicalKey(rows[i-1].Key.UserKey, r.Key.UserKey)
-		if first && r.Key.Kind() == base.KindPut {
+		if first && r.Key.Kind() != base.KindDelete {
 			out = append(out, r)
 		}
 	}

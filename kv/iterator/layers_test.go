@@ -11,28 +11,32 @@ import (
 	"tempestkv/kv/iterator"
 	"tempestkv/kv/iterator/itertest"
 	"tempestkv/kv/memtable"
+	"tempestkv/kv/rangedel"
 )
 
 // TestLayers runs the files under testdata, one for each layer. Commands:
 //
 //	define [comparer=suffix]
-//	<key>#<seq>,PUT=<value> or <key>#<seq>,DEL, many a line
+//	<key>#<seq>,PUT=<value>, <key>#<seq>,DEL or
+//	<key>#<seq>,EXP=<expiry>:<value>, many a line
 //	--                              (an older source follows)
+//	<key>..<key>#<seq>              (a range tombstone)
 //
 // sets the content. The comparer is base.Bytewise, or base.FixedSuffix(2); x@5
 // is x with the version 5 in two bytes.
 //
-//	iter layer=<name> [at=<seq>] [lower=<key>] [upper=<key>] [exclusive] [inclusive]
+//	iter layer=<name> [at=<seq>] [now=<millis>] [lower=<key>] [upper=<key>] [exclusive] [inclusive]
 //	first, last, next, prev, seek-ge <key>, seek-lt <key>, forward, reverse
 //
-// moves an iterator of a layer: merging, snapshot, dedup, filter, bounds or
-// user. A dot stands for no entry; forward and reverse walk to the end. The
+// moves an iterator of a layer: merging, mask, snapshot, dedup, filter, bounds or
+// user, which has a mask where now is given. A dot stands for no entry; forward and reverse walk to the end. The
 // filter hides values that begin with h.
 func TestLayers(t *testing.T) {
-	for _, name := range []string{"merging", "snapshot", "dedup", "filter", "bounds", "user"} {
+	for _, name := range []string{"merging", "mask", "snapshot", "dedup", "filter", "bounds", "user"} {
 		t.Run(name, func(t *testing.T) {
 			cmp := base.Bytewise
 			var sources []*memtable.Table
+			var tombstones []rangedel.Tombstone
 			datadriven.RunTest(t, "testdata/"+name, func(t *testing.T, d *datadriven.TestData) string {
 				switch d.Cmd {
 				case "define":
@@ -41,9 +45,14 @@ func TestLayers(t *testing.T) {
 						cmp = base.FixedSuffix(2)
 					}
 					groups := [][]row{nil}
+					tombstones = nil
 					for _, word := range strings.Fields(d.Input) {
 						if word == "--" {
 							groups = append(groups, nil)
+							continue
+						}
+						if strings.Contains(word, "..") {
+							tombstones = append(tombstones, parseRange(word))
 							continue
 						}
 						last := &groups[len(groups)-1]
@@ -52,7 +61,7 @@ func TestLayers(t *testing.T) {
 					sources = tables(cmp, groups)
 					return ""
 				case "iter":
-					return runMoves(newLayer(t, d, cmp, sources), d.Input)
+					return runMoves(newLayer(t, d, cmp, sources, ranges(cmp, tombstones)), d.Input)
 				}
 				d.Fatalf(t, "no such command: %s", d.Cmd)
 				return ""
@@ -62,12 +71,16 @@ func TestLayers(t *testing.T) {
 }
 
 // newLayer makes the iterator that an iter command asks for.
-func newLayer(t *testing.T, d *datadriven.TestData, cmp *base.Comparer, sources []*memtable.Table) iterator.Internal {
+func newLayer(t *testing.T, d *datadriven.TestData, cmp *base.Comparer, sources []*memtable.Table, ranges iterator.RangeTombstones) iterator.Internal {
 	at := base.MaxSeqNum
 	if d.HasArg("at") {
 		var n uint64
 		d.ScanArgs(t, "at", &n)
 		at = base.SeqNum(n)
+	}
+	mask := iterator.Mask{Ranges: ranges}
+	if d.HasArg("now") {
+		d.ScanArgs(t, "now", &mask.Now)
 	}
 	b := iterator.Bounds{LowerExclusive: d.HasArg("exclusive"), UpperInclusive: d.HasArg("inclusive")}
 	var key string
@@ -85,6 +98,8 @@ func newLayer(t *testing.T, d *datadriven.TestData, cmp *base.Comparer, sources 
 	switch layer {
 	case "merging":
 		return merging
+	case "mask":
+		return iterator.NewMask(merging, at, mask)
 	case "snapshot":
 		return iterator.NewSnapshot(merging, at)
 	case "dedup":
@@ -94,7 +109,11 @@ func newLayer(t *testing.T, d *datadriven.TestData, cmp *base.Comparer, sources 
 	case "bounds":
 		return iterator.NewBounds(cmp, merging, b)
 	case "user":
-		return asInternal{iterator.NewUser(cmp, at, b, hidesH, iters(sources)...)}
+		o := iterator.UserOptions{At: at, Bounds: b, Filter: hidesH}
+		if d.HasArg("now") {
+			o.Mask = &mask
+		}
+		return asInternal{iterator.NewUser(cmp, o, iters(sources)...)}
 	}
 	d.Fatalf(t, "no such layer: %s", layer)
 	return nil

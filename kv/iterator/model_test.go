@@ -11,14 +11,18 @@ import (
 	"tempestkv/kv/base"
 	"tempestkv/kv/iterator"
 	"tempestkv/kv/iterator/itertest"
+	"tempestkv/kv/rangedel"
 )
 
 var comparers = []*base.Comparer{base.Bytewise, base.FixedSuffix(2)}
 
-// db is random content: entries in up to four sources, the newest first.
+// db is random content: entries in up to four sources, the newest first, and
+// range tombstones.
 type db struct {
 	cmp    *base.Comparer
 	groups [][]row
+	ranges []rangedel.Tombstone
+	now    int64
 	key    *rapid.Generator[[]byte]
 	at     base.SeqNum
 	bounds iterator.Bounds
@@ -42,15 +46,24 @@ func drawDB(t *rapid.T) db {
 		var rows []row
 		for range rapid.IntRange(0, 15).Draw(t, "entries") {
 			seq++
-			kind := rapid.SampledFrom([]base.Kind{base.KindPut, base.KindPut, base.KindDelete}).Draw(t, "kind")
+			if rapid.IntRange(0, 9).Draw(t, "range") == 0 {
+				d.ranges = append(d.ranges, rangedel.Tombstone{Start: d.key.Draw(t, "start"), End: d.key.Draw(t, "end"), Seq: seq})
+				continue
+			}
+			kind := rapid.SampledFrom([]base.Kind{base.KindPut, base.KindPut, base.KindDelete, base.KindPutExpiring}).Draw(t, "kind")
 			value := ""
-			if kind == base.KindPut {
+			if kind != base.KindDelete {
 				value = rapid.SampledFrom([]string{"v", "h"}).Draw(t, "value") + fmt.Sprint(seq)
+			}
+			if kind == base.KindPutExpiring {
+				expiry := rapid.SampledFrom([]uint64{0, 1, 1000, 1 << 62}).Draw(t, "expiry")
+				value = string(base.AppendExpiry(nil, expiry)) + value
 			}
 			rows = append(rows, row{Key: base.MakeInternalKey(d.key.Draw(t, "key"), seq, kind), Value: value})
 		}
 		d.groups = append([][]row{rows}, d.groups...)
 	}
+	d.now = rapid.SampledFrom([]int64{-1, 0, 1, 999, 1000, 1 << 62}).Draw(t, "now")
 	d.at = base.MaxSeqNum
 	if rapid.Bool().Draw(t, "old") {
 		d.at = base.SeqNum(rapid.IntRange(0, int(seq)).Draw(t, "at"))
@@ -70,10 +83,32 @@ func (d db) merging() iterator.Internal {
 	return iterator.NewMerging(d.cmp, iters(tables(d.cmp, d.groups))...)
 }
 
+// mask returns the mask, and a model of what it makes of all entries.
+func (d db) mask() (iterator.Mask, []row) {
+	m := iterator.Mask{Now: d.now}
+	if len(d.ranges) > 0 {
+		m.Ranges = ranges(d.cmp, d.ranges)
+	}
+	return m, modelMask(d.cmp, modelMerging(d.cmp, d.groups), d.at, d.now, d.ranges)
+}
+
 func TestMergingAgainstModel(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		d := drawDB(t)
 		itertest.Walk(t, d.cmp, d.merging(), modelMerging(d.cmp, d.groups), d.key, 6)
+	})
+}
+
+func TestMaskAgainstModel(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		d := drawDB(t)
+		m, rows := d.mask()
+		itertest.Walk(t, d.cmp, iterator.NewMask(d.merging(), d.at, m), rows, d.key, 6)
+		snapshot := iterator.NewSnapshot(iterator.NewMask(d.merging(), d.at, m), d.at)
+		itertest.Walk(t, d.cmp, snapshot, modelSnapshot(rows, d.at), d.key, 6)
+		// It may as well lie above.
+		snapshot = iterator.NewMask(iterator.NewSnapshot(d.merging(), d.at), d.at, m)
+		itertest.Walk(t, d.cmp, snapshot, modelSnapshot(rows, d.at), d.key, 6)
 	})
 }
 
@@ -114,14 +149,21 @@ func TestBoundsAgainstModel(t *testing.T) {
 func TestUserIteratorAgainstModel(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		d := drawDB(t)
-		rows := modelDedup(d.cmp, modelSnapshot(modelMerging(d.cmp, d.groups), d.at))
+		rows := modelMerging(d.cmp, d.groups)
+		var mask *iterator.Mask
+		if rapid.Bool().Draw(t, "mask") {
+			var m iterator.Mask
+			m, rows = d.mask()
+			mask = &m
+		}
+		rows = modelDedup(d.cmp, modelSnapshot(rows, d.at))
 		var f iterator.Filter
 		if rapid.Bool().Draw(t, "filter") {
 			f = hidesH
 			rows = modelFilter(rows, f)
 		}
 		rows = modelBounds(d.cmp, rows, d.bounds)
-		it := iterator.NewUser(d.cmp, d.at, d.bounds, f, iters(tables(d.cmp, d.groups))...)
+		it := iterator.NewUser(d.cmp, iterator.UserOptions{At: d.at, Bounds: d.bounds, Filter: f, Mask: mask}, iters(tables(d.cmp, d.groups))...)
 		itertest.Walk(t, d.cmp, asInternal{it}, modelUser(rows), d.key, 6)
 	})
 }
@@ -152,7 +194,8 @@ func TestSourceErrorsAtEveryCall(t *testing.T) {
 				for _, it := range iters(tables(cmp, groups)) {
 					failing = append(failing, &faulty{Internal: it, calls: &calls, failAt: failAt})
 				}
-				it := asInternal{iterator.NewUser(cmp, 13, bounds, hidesH, failing...)}
+				o := iterator.UserOptions{At: 13, Bounds: bounds, Filter: hidesH, Mask: &iterator.Mask{}}
+				it := asInternal{iterator.NewUser(cmp, o, failing...)}
 				c := itertest.NewCursor(cmp, rows)
 				for i, step := range script {
 					name, key, _ := strings.Cut(step, "=")
@@ -207,7 +250,7 @@ func TestCloseClosesAllSourcesAndKeepsTheFirstError(t *testing.T) {
 			all = append(all, sources[i])
 		}
 		b := iterator.Bounds{Lower: []byte("a"), Upper: []byte("z")}
-		it := iterator.NewUser(cmp, base.MaxSeqNum, b, hidesH, all...)
+		it := iterator.NewUser(cmp, iterator.UserOptions{At: base.MaxSeqNum, Bounds: b, Filter: hidesH}, all...)
 		it.First()
 		for range 2 {
 			if err := it.Close(); err != first {

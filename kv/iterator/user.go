@@ -20,24 +20,42 @@ type Iterator interface {
 	Close() error
 }
 
+// UserOptions say what a reader sees.
+type UserOptions struct {
+	// At is the newest sequence number that is seen. 0 sees nothing.
+	At base.SeqNum
+
+	// Bounds limit the keys. Their bytes are kept, and must not change.
+	Bounds Bounds
+
+	// Filter, if not nil, hides entries.
+	Filter Filter
+
+	// Mask hides more. nil saves a layer, and is for sources of a store that has
+	// never had a range delete or an expiring put.
+	Mask *Mask
+}
+
 // NewUser puts the stack together: it merges the sources, newest first, and
-// shows a reader at sequence number at what lies within b and passes f, which
-// may be nil. It owns the sources, and keeps b's bytes, which must not change.
-func NewUser(cmp *base.Comparer, at base.SeqNum, b Bounds, f Filter, sources ...Internal) Iterator {
+// shows of them what o says. It owns the sources.
+func NewUser(cmp *base.Comparer, o UserOptions, sources ...Internal) Iterator {
 	// Bounds are the last layer, yet a walk that ends at a bound should not
 	// first cross all the tombstones behind it. So a bound is put below dedup
 	// where that shows the same: the upper one always, since the entry shown
 	// is the first of its logical key; the lower one where a logical key has
 	// but one user key.
-	below, above := b, Bounds{}
+	below, above := o.Bounds, Bounds{}
 	if cmp.HasSuffix {
+		above = Bounds{Lower: below.Lower, LowerExclusive: below.LowerExclusive}
 		below.Lower = nil
-		above = Bounds{Lower: b.Lower, LowerExclusive: b.LowerExclusive}
 	}
 	it := NewBounds(cmp, NewMerging(cmp, sources...), below)
-	it = newVisible(cmp, it, at)
-	if f != nil {
-		it = NewFilter(it, f)
+	if o.Mask != nil {
+		it = NewMask(it, o.At, *o.Mask)
+	}
+	it = newVisible(cmp, it, o.At)
+	if o.Filter != nil {
+		it = NewFilter(it, o.Filter)
 	}
 	return user{NewBounds(cmp, it, above)}
 }

@@ -9,6 +9,7 @@ import (
 	"tempestkv/kv/base"
 	"tempestkv/kv/iterator"
 	"tempestkv/kv/memtable"
+	"tempestkv/kv/rangedel"
 )
 
 // forward and reverse return the values that a walk meets.
@@ -29,7 +30,7 @@ func reverse(it iterator.Iterator) (out []string) {
 // expect walks what a reader at the newest sequence number sees, both ways.
 func expect(t *testing.T, cmp *base.Comparer, groups [][]row, want ...string) {
 	t.Helper()
-	it := iterator.NewUser(cmp, base.MaxSeqNum, iterator.Bounds{}, nil, iters(tables(cmp, groups))...)
+	it := iterator.NewUser(cmp, iterator.UserOptions{At: base.MaxSeqNum}, iters(tables(cmp, groups))...)
 	if got := forward(it); !slices.Equal(got, want) {
 		t.Errorf("%s: forward %q, want %q", cmp.Name, got, want)
 	}
@@ -102,7 +103,7 @@ func TestScansOfPrefixesShorterThanFiveBytes(t *testing.T) {
 				want = append(want, string(key))
 			}
 		}
-		it := iterator.NewUser(cmp, base.MaxSeqNum, iterator.Bounds{}, nil, m.View().NewIter())
+		it := iterator.NewUser(cmp, iterator.UserOptions{At: base.MaxSeqNum}, m.View().NewIter())
 		if got := forward(it); !slices.Equal(got, want) {
 			t.Errorf("%s: forward %q, want %q", cmp.Name, got, want)
 		}
@@ -115,7 +116,7 @@ func TestScansOfPrefixesShorterThanFiveBytes(t *testing.T) {
 }
 
 func TestMergingOfNoSources(t *testing.T) {
-	it := iterator.NewUser(base.Bytewise, base.MaxSeqNum, iterator.Bounds{}, nil)
+	it := iterator.NewUser(base.Bytewise, iterator.UserOptions{At: base.MaxSeqNum})
 	if it.First() || it.Last() || it.SeekGE(nil) || it.SeekLT([]byte("a")) || it.Next() || it.Prev() || it.Valid() {
 		t.Error("came to an entry where there is none")
 	}
@@ -157,7 +158,7 @@ func TestTombstonesBehindABoundAreNotWalked(t *testing.T) {
 	}
 	source := &countingSource{Internal: m.View().NewIter()}
 	b := iterator.Bounds{Lower: []byte("b"), Upper: []byte("c")}
-	it := iterator.NewUser(base.Bytewise, base.MaxSeqNum, b, nil, source)
+	it := iterator.NewUser(base.Bytewise, iterator.UserOptions{At: base.MaxSeqNum, Bounds: b}, source)
 	if got := append(forward(it), reverse(it)...); !slices.Equal(got, []string{"b", "b"}) {
 		t.Errorf("forward and reverse %q, want b twice", got)
 	}
@@ -166,17 +167,51 @@ func TestTombstonesBehindABoundAreNotWalked(t *testing.T) {
 	}
 }
 
+func TestShow(t *testing.T) {
+	expiring := func(millis uint64) string { return string(base.AppendExpiry(nil, millis)) + "v" }
+	for _, c := range []struct {
+		name     string
+		kind     base.Kind
+		value    string
+		covering base.SeqNum
+		now      int64
+		want     string
+		live     bool
+	}{
+		{"a put", base.KindPut, "v", 0, 0, "v", true},
+		{"a tombstone", base.KindDelete, "", 0, 0, "", false},
+		{"covered by an older range", base.KindPut, "v", 6, 0, "v", true},
+		{"covered by a newer range", base.KindPut, "v", 8, 0, "", false},
+		{"a tombstone that is covered", base.KindDelete, "", 8, 0, "", false},
+		{"not expired", base.KindPutExpiring, expiring(100), 6, 99, "v", true},
+		{"just expired", base.KindPutExpiring, expiring(100), 0, 100, "", false},
+		{"not expired and covered", base.KindPutExpiring, expiring(100), 8, 99, "", false},
+		{"never to expire", base.KindPutExpiring, expiring(1<<64 - 1), 0, 1<<63 - 1, "v", true},
+		{"before 1970", base.KindPutExpiring, expiring(0), 0, -1, "v", true},
+		{"no expiry", base.KindPutExpiring, "short", 0, 0, "", false},
+		{"a kind that no entry has", base.KindRangeDelete, "v", 0, 0, "", false},
+	} {
+		got, live := iterator.Show(base.MakeTrailer(7, c.kind), []byte(c.value), c.covering, c.now)
+		if string(got) != c.want || live != c.live || !live && got != nil {
+			t.Errorf("%s: %q, %t", c.name, got, live)
+		}
+	}
+}
+
 func TestScansAllocateNothingForEachEntry(t *testing.T) {
 	var sources []iterator.Internal
 	for i := range 3 {
 		m := memtable.New(base.Bytewise)
 		for j := range 1000 {
-			m.Add(base.SeqNum(j+1), base.KindPut, fmt.Appendf(nil, "key%05d", 3*j+i), []byte("value"))
+			kind := base.KindPut + base.Kind(j%2)*(base.KindPutExpiring-base.KindPut)
+			m.Add(base.SeqNum(j+1), kind, fmt.Appendf(nil, "key%05d", 3*j+i), []byte("expiry--value"))
 		}
 		sources = append(sources, m.View().NewIter())
 	}
 	b := iterator.Bounds{Lower: []byte("key"), Upper: []byte("kez")}
-	it := iterator.NewUser(base.Bytewise, base.MaxSeqNum, b, hidesH, sources...)
+	mask := iterator.Mask{Ranges: ranges(base.Bytewise, []rangedel.Tombstone{parseRange("key00100..key00200#500"), parseRange("key00150..key00300#900")})}
+	o := iterator.UserOptions{At: base.MaxSeqNum, Bounds: b, Filter: hidesH, Mask: &mask}
+	it := iterator.NewUser(base.Bytewise, o, sources...)
 	both := func() {
 		for ok := it.First(); ok; ok = it.Next() {
 			_, _ = it.Key(), it.Value()
