@@ -1,4 +1,5 @@
-// Builds the package into dist/: index.js and worker.js with the code they share, declarations, and the engine beside them.
+// Builds the package into dist/: index.js and worker.js with the code they share, workers.js for Cloudflare Workers, declarations, and the engine
+// beside them.
 // What tests need of the insides goes to ../build/js/internal.js.
 
 import { execFileSync } from 'node:child_process';
@@ -71,6 +72,16 @@ await Promise.all([
     outdir: dist,
     splitting: true,
     chunkNames: 'shared',
+    minify: true,
+    sourcemap: true,
+    legalComments: 'inline',
+  }),
+  build({
+    ...common,
+    entryPoints: { workers: 'src/workers/index.ts' },
+    outdir: dist,
+    // The platform's own module, and the engine as a module that it compiles.
+    external: ['cloudflare:workers', './tempestkv.wasm'],
     minify: true,
     sourcemap: true,
     legalComments: 'inline',

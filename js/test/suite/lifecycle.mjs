@@ -11,7 +11,8 @@ export default {
       const sequence = await db.delete(`k${round}-0`);
       await db.close();
       db = await open(store);
-      equal(db.recovery.sequence, sequence);
+      // An object opens its store when it likes, and does not say what it found.
+      if (db.storage !== 'object') equal(db.recovery.sequence, sequence);
       equal(await db.scan().count(), (round + 1) * 199);
       equal(await db.get(`k${round}-7`), { round, i: 7 });
     }

@@ -1,0 +1,202 @@
+// The Durable Object: an engine on rows of the object's own database.
+
+import { DurableObject, RpcTarget } from 'cloudflare:workers';
+import wasm from './tempestkv.wasm';
+import type { EngineEvents } from '../engine.js';
+import { asStorageError, TempestError } from '../errors.js';
+import { Host } from '../host.js';
+import { Background } from './background.js';
+import { entriesOf, errorReply } from './entries.js';
+import { MAX_FRAME_BYTES, OBJECT_MEMTABLE_BYTES, OBJECT_MOST_BYTES } from './limits.js';
+import { RowsDevice } from './rows.js';
+import { Mailbox, Sessions } from './sessions.js';
+
+/** How objects of a class keep their stores. */
+export interface ObjectOptions {
+  /** The size in bytes that a memtable grows to: 512 KiB by default, at least 64 KiB. The objects of an isolate share its 128 MB of memory. */
+  memtableBytes?: number | undefined;
+
+  /** The size in bytes that the store grows to: 9 GiB by default. A write that needs more rejects with `TEMPEST_QUOTA_EXCEEDED`. */
+  maxBytes?: number | undefined;
+}
+
+/** A store that runs, and who talks to it. */
+interface Running {
+  readonly host: Host;
+  readonly sessions: Sessions;
+  readonly mailboxes: Set<Mailbox>;
+}
+
+/**
+ * A Durable Object that is a store. Export it, or a class that extends it, from your Worker, bind it with `new_sqlite_classes`, and use
+ * {@link connect}.
+ *
+ * What a call has written is durable before its answer leaves the object: the platform holds back answers until then. Where the engine dies the object is
+ * reset, whoever waits hears of it, and the next call finds a new one with everything that was acknowledged.
+ *
+ * A class that extends it may have methods, `fetch` and storage of its own, but for the SQL table `pages`; where it has an `alarm` of its own it also
+ * calls `super.alarm()`.
+ *
+ * @example
+ * ```ts
+ * export { TempestObject } from 'tempestkv/workers';
+ * ```
+ */
+export class TempestObject<Env = unknown> extends DurableObject<Env> {
+  /** How objects of this class keep their stores. */
+  static readonly options: ObjectOptions = {};
+
+  readonly #background = new Background(() => void this.ctx.storage.setAlarm(Date.now()));
+  #running: Running | undefined;
+
+  /** Why the store could not be opened. */
+  #failure: TempestError | undefined;
+
+  constructor(ctx: ConstructorParameters<typeof DurableObject>[0], env: Env) {
+    super(ctx, env);
+    void this.#start();
+  }
+
+  /** Opens the store where it is not open. No call is taken before that is done. */
+  #start(): Promise<void> {
+    return this.ctx.blockConcurrencyWhile(async () => {
+      if (this.#running !== undefined) return;
+      try {
+        this.#running = await this.#open();
+        this.#failure = undefined;
+      } catch (error) {
+        this.#failure = asStorageError(error);
+      }
+    });
+  }
+
+  async #open(): Promise<Running> {
+    const { memtableBytes = OBJECT_MEMTABLE_BYTES, maxBytes = OBJECT_MOST_BYTES } = (this.constructor as typeof TempestObject).options;
+    const { storage } = this.ctx;
+    const device = new RowsDevice(storage.sql, maxBytes);
+    const sessions = new Sessions((frame) => {
+      host.submit(frame);
+      this.#background.goOn();
+    });
+    const events: EngineEvents = {
+      reply: (frame) => sessions.receive(frame),
+      // In the same turn, so that no call meets a dead engine.
+      died: (error) => this.ctx.abort(error.message),
+      enter: (call) =>
+        storage.transactionSync(() => {
+          call();
+          device.flush();
+        }),
+      schedule: (pump) => this.#background.schedule(pump),
+    };
+    const host = await Host.start(
+      { name: this.ctx.id.toString(), wasmUrl: 'tempestkv.wasm', module: wasm, lockWaitMillis: 0, memtableBytes, device },
+      events,
+    );
+    return { host, sessions, mailboxes: new Set() };
+  }
+
+  /**
+   * Carries out the requests of a frame and answers with reply frames, one behind the other, once all are answered. A session of its own: what the frame
+   * opens and does not close is closed.
+   *
+   * @internal
+   */
+  async tempestCall(frame: ArrayBuffer | Uint8Array): Promise<ArrayBuffer> {
+    const session = await this.tempestSession();
+    try {
+      return await session.call(frame);
+    } finally {
+      session[Symbol.dispose]();
+    }
+  }
+
+  /**
+   * Begins a session, which lasts until its stub is disposed.
+   *
+   * @internal
+   */
+  async tempestSession(): Promise<Session> {
+    if (this.#running === undefined) await this.#start();
+    return new Session(this.#running ?? this.#failure!, () => this.#destroy());
+  }
+
+  /** Deletes the store; the next session makes a new one. */
+  #destroy(): Promise<void> {
+    return this.ctx.blockConcurrencyWhile(async () => {
+      const running = this.#running;
+      this.#running = undefined;
+      running?.host.release();
+      const deleted = new TempestError('TEMPEST_CLOSED', 'the store has been deleted');
+      for (const mailbox of running?.mailboxes ?? []) mailbox.fail(deleted);
+      await this.ctx.storage.deleteAlarm();
+      await this.ctx.storage.deleteAll();
+    });
+  }
+
+  /** Goes on with the engine's background work. */
+  override async alarm(): Promise<void> {
+    await this.#background.alarm();
+  }
+}
+
+/** A session as a client's stub sees it: its public methods can be called from afar. */
+export class Session extends RpcTarget {
+  readonly #to: Running | TempestError;
+  readonly #destroy: () => Promise<void>;
+  readonly #mailbox = new Mailbox();
+  readonly #number: number = 0;
+
+  /** @param to - The store, or why there is none. */
+  constructor(to: Running | TempestError, destroy: () => Promise<void>) {
+    super();
+    this.#to = to;
+    this.#destroy = destroy;
+    if (to instanceof TempestError) return;
+    this.#number = to.sessions.begin((frame) => this.#mailbox.put(frame));
+    to.mailboxes.add(this.#mailbox);
+  }
+
+  /** Sends a request frame, and answers with the reply frames that are here at once. */
+  send(frame: ArrayBuffer | Uint8Array): ArrayBuffer {
+    this.#send(frame);
+    return this.#mailbox.take();
+  }
+
+  /** Sends a request frame, and answers with the reply frames once there are all of them. */
+  async call(frame: ArrayBuffer | Uint8Array): Promise<ArrayBuffer> {
+    this.#send(frame);
+    await this.#mailbox.answered();
+    return this.#mailbox.take(Infinity);
+  }
+
+  #send(from: ArrayBuffer | Uint8Array): void {
+    const frame = from instanceof Uint8Array ? from : new Uint8Array(from);
+    if (frame.length > MAX_FRAME_BYTES) throw new RangeError(`a frame of ${frame.length} bytes is larger than ${MAX_FRAME_BYTES}`);
+    if (this.#to instanceof TempestError) {
+      const ids = entriesOf(frame).map(({ id }) => id);
+      this.#mailbox.sent(frame);
+      this.#mailbox.put(errorReply(ids, this.#to));
+    } else {
+      this.#to.sessions.send(this.#number, frame);
+      this.#mailbox.sent(frame);
+    }
+  }
+
+  /** Answers with reply frames as soon as there are any. */
+  async receive(): Promise<ArrayBuffer> {
+    await this.#mailbox.arrival();
+    return this.#mailbox.take();
+  }
+
+  /** Deletes the store. */
+  destroy(): Promise<void> {
+    return this.#destroy();
+  }
+
+  [Symbol.dispose](): void {
+    if (this.#to instanceof TempestError) return;
+    this.#to.mailboxes.delete(this.#mailbox);
+    this.#to.sessions.end(this.#number);
+  }
+}

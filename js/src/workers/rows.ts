@@ -1,0 +1,156 @@
+// A device on the rows of a table in an object's SQLite.
+
+import type { DurableObjectState } from 'cloudflare:workers';
+import type { SyncDevice } from '../device.js';
+import { TempestError } from '../errors.js';
+
+type Sql = DurableObjectState['storage']['sql'];
+
+/** Size in bytes of a row: 16 KiB. Part of the format; docs/RATIONALE.md says why. */
+export const ROW_BYTES = 16 << 10;
+
+/** How many clean rows are kept: those at the ends of files, which the next write extends. */
+const KEPT_ROWS = 8;
+
+/** When so many rows have changed they are written before the call ends, to bound memory. */
+const MOST_DIRTY_ROWS = 64;
+
+/**
+ * One file, cut into rows: row *i* has the bytes from *i* × {@link ROW_BYTES} on. The last row is always there, and its end is that of the file;
+ * any other that is missing, or shorter, reads as zeros.
+ *
+ * Rows written are what the platform charges for. So rows are written by `flush`, once a call however often it changed them, and a row of nothing
+ * but zeros is not there: space that the engine reserves ahead costs nothing.
+ */
+export class RowsDevice implements SyncDevice {
+  readonly supports = { persistent: true, strict: true } as const;
+  readonly #sql: Sql;
+  readonly #mostBytes: number;
+
+  /** Rows in full size, by id; the one used last is at the end. */
+  readonly #rows = new Map<number, Uint8Array<ArrayBuffer>>();
+  readonly #dirty = new Set<number>();
+  #size = 0;
+
+  /** @param mostBytes - The file grows to this size and no further: `TEMPEST_QUOTA_EXCEEDED`. */
+  constructor(sql: Sql, mostBytes: number) {
+    this.#sql = sql;
+    this.#mostBytes = mostBytes;
+    sql.exec('CREATE TABLE IF NOT EXISTS pages (id INTEGER PRIMARY KEY, data BLOB NOT NULL)');
+    for (const [id, length] of sql.exec('SELECT id, length(data) FROM pages ORDER BY id DESC LIMIT 1').raw()) {
+      this.#size = (id as number) * ROW_BYTES + (length as number);
+    }
+  }
+
+  read(into: Uint8Array, offset: number): number {
+    const count = Math.max(0, Math.min(into.length, this.#size - offset));
+    if (count === 0) return 0;
+    const first = Math.floor(offset / ROW_BYTES);
+    const last = Math.floor((offset + count - 1) / ROW_BYTES);
+    const place = (id: number, row: Uint8Array) => {
+      const at = id * ROW_BYTES - offset;
+      into.set(row.subarray(Math.max(0, -at), Math.min(row.length, count - at)), Math.max(0, at));
+    };
+    let isKnown = true;
+    for (let id = first; isKnown && id <= last; id++) isKnown = this.#rows.has(id);
+    if (!isKnown) {
+      into.fill(0, 0, count);
+      for (const [id, data] of this.#sql.exec('SELECT id, data FROM pages WHERE id BETWEEN ? AND ?', first, last).raw()) {
+        place(id as number, new Uint8Array(data as ArrayBuffer));
+      }
+    }
+    for (let id = first; id <= last; id++) {
+      const row = this.#rows.get(id);
+      if (row !== undefined) place(id, row);
+    }
+    return count;
+  }
+
+  write(from: Uint8Array, offset: number): number {
+    const end = offset + from.length;
+    if (end > this.#size) this.#grow(end);
+    for (let done = 0; done < from.length; ) {
+      const id = Math.floor((offset + done) / ROW_BYTES);
+      const start = offset + done - id * ROW_BYTES;
+      const size = Math.min(from.length - done, ROW_BYTES - start);
+      this.#change(id, size === ROW_BYTES).set(from.subarray(done, done + size), start);
+      done += size;
+    }
+    return from.length;
+  }
+
+  /** A reply leaves an object when what was written before it is durable, and not earlier: there is nothing left to do. See docs/ARCHITECTURE.md. */
+  sync(): void {}
+
+  size(): number {
+    return this.#size;
+  }
+
+  truncate(size: number): void {
+    if (size > this.#size) return this.#grow(size);
+    const count = Math.ceil(size / ROW_BYTES);
+    this.#sql.exec('DELETE FROM pages WHERE id >= ?', count);
+    for (const id of [...this.#rows.keys()]) {
+      if (id < count) continue;
+      this.#rows.delete(id);
+      this.#dirty.delete(id);
+    }
+    this.#size = size;
+    // What lies behind the end must read as zeros if the file grows again.
+    if (count > 0) this.#change(count - 1, false).fill(0, size - (count - 1) * ROW_BYTES);
+  }
+
+  #grow(size: number): void {
+    if (size > this.#mostBytes) {
+      throw new TempestError('TEMPEST_QUOTA_EXCEEDED', `the store would be larger than its ${this.#mostBytes} bytes`);
+    }
+    this.#size = size;
+    // The last row must be there, though it may be all zeros.
+    this.#change(Math.ceil(size / ROW_BYTES) - 1, false);
+  }
+
+  /** A row that is about to be changed, without its bytes where all of them are. */
+  #change(id: number, isWhole: boolean): Uint8Array {
+    if (!this.#dirty.has(id) && this.#dirty.size >= MOST_DIRTY_ROWS) this.flush();
+    let row = this.#rows.get(id);
+    if (row === undefined) {
+      row = new Uint8Array(ROW_BYTES);
+      if (!isWhole) {
+        for (const [data] of this.#sql.exec('SELECT data FROM pages WHERE id = ?', id).raw()) row.set(new Uint8Array(data as ArrayBuffer));
+      }
+    } else {
+      this.#rows.delete(id);
+    }
+    this.#rows.set(id, row);
+    this.#dirty.add(id);
+    return row;
+  }
+
+  /** Writes the rows that have changed. Returns how many rows the platform says it wrote. */
+  flush(): number {
+    let written = 0;
+    const last = Math.ceil(this.#size / ROW_BYTES) - 1;
+    for (const id of this.#dirty) {
+      const row = this.#rows.get(id)!;
+      const cursor =
+        id < last && isZero(row)
+          ? this.#sql.exec('DELETE FROM pages WHERE id = ?', id)
+          : this.#sql.exec(
+              'INSERT OR REPLACE INTO pages (id, data) VALUES (?, ?)',
+              id,
+              id === last ? row.subarray(0, this.#size - id * ROW_BYTES) : row,
+            );
+      written += cursor.rowsWritten;
+    }
+    this.#dirty.clear();
+    for (const id of this.#rows.keys()) {
+      if (this.#rows.size <= KEPT_ROWS) break;
+      this.#rows.delete(id);
+    }
+    return written;
+  }
+}
+
+function isZero(row: Uint8Array<ArrayBuffer>): boolean {
+  return new Float64Array(row.buffer).every((value) => Object.is(value, 0));
+}
