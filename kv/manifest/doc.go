@@ -18,13 +18,20 @@
 //	|  7 | new file: level, number, size in bytes,   |
 //	|    |   smallest and largest internal key       |
 //	| 84 | feature: ten bytes ff and a name, bytes   |
+//	| 85 | range tombstone: sequence number, made,   |
+//	|    |   until, start and end, bytes             |
+//	| 86 | deleted range tombstone: sequence number  |
 //	+----+-------------------------------------------+
 //
-// An internal key is bytes, as package base has it. Tag 84 is ours: whoever does
-// not know it must not read the store, and LevelDB refuses a tag it does not
-// know. Features stand first in the first record. goleveldb passes over tags it
+// An internal key is bytes, as package base has it. Tags 84 to 86 are ours:
+// whoever does not know them must not read the store, and LevelDB refuses a tag it
+// does not know. Features stand first in the first record. goleveldb passes over tags it
 // does not know, byte by byte; there it meets ten bytes that are no varint,
 // gives the record up, and refuses the manifest since it has no comparer then.
+//
+// A range tombstone is what a range delete leaves behind once its log is in
+// tables, which have none. It stays until no table has entries that it hides: see
+// RangeTombstone.
 //
 // Every edit is synced before it counts, and only then the next record begins.
 // Behind it comes a sync marker, an edit of a next file number only, so that a

@@ -1,12 +1,14 @@
 package manifest
 
 import (
+	"bytes"
 	"encoding/binary"
 	"math"
 	"strconv"
 	"strings"
 
 	"tempestkv/kv/base"
+	"tempestkv/kv/rangedel"
 )
 
 // NumLevels is how many levels a version has. It is LevelDB's.
@@ -32,6 +34,19 @@ const (
 	tagNewFile        = 7
 	tagPrevLogNum     = 9
 	tagFeature        = 84
+	tagRange          = 85
+	tagDeletedRange   = 86
+)
+
+// Features: names of what a store may need its reader to know. Each is in the
+// manifest before the first operation that needs it goes to a log. Part of the
+// format.
+const (
+	// FeatureRangeDelete: logs have range deletes, the manifest range tombstones.
+	FeatureRangeDelete = "tempestkv.range-delete"
+
+	// FeatureExpiry: logs and tables have puts that expire.
+	FeatureExpiry = "tempestkv.expiry"
 )
 
 // featureGuard stands before a feature's name. It is part of the format.
@@ -67,6 +82,8 @@ type VersionEdit struct {
 	CompactPointers []CompactPointer
 	Deleted         []DeletedFile
 	New             []NewFile
+	DeletedRanges   []base.SeqNum // of range tombstones that leave
+	NewRanges       []RangeTombstone
 }
 
 // CompactPointer says where the next compaction of a level begins: behind Key.
@@ -87,6 +104,20 @@ type NewFile struct {
 	File  *FileMeta
 }
 
+// RangeTombstone is a range tombstone that tables still need. It is known by its
+// sequence number. It owns the bytes of its keys, and versions share it.
+type RangeTombstone struct {
+	rangedel.Tombstone
+
+	// Made: tables with lower numbers are older than the tombstone, with all
+	// their entries. One that lies inside the range has nothing else.
+	Made uint64
+
+	// Until: tables with lower numbers may have entries that the tombstone
+	// hides. From this number on they have none: they were written without them.
+	Until uint64
+}
+
 // SetLogNum says that logs before num are in tables.
 func (e *VersionEdit) SetLogNum(num uint64) { e.Has, e.LogNum = e.Has|HasLogNum, num }
 
@@ -100,6 +131,13 @@ func (e *VersionEdit) Delete(level int, num uint64) {
 
 // Add puts the table f into level. f must not change from then on.
 func (e *VersionEdit) Add(level int, f *FileMeta) { e.New = append(e.New, NewFile{level, f}) }
+
+// AddRange adds a range tombstone. Its keys must not change from then on.
+func (e *VersionEdit) AddRange(t RangeTombstone) { e.NewRanges = append(e.NewRanges, t) }
+
+// DeleteRange takes the range tombstone with this sequence number away. To
+// change one, delete it and add it in the same edit.
+func (e *VersionEdit) DeleteRange(seq base.SeqNum) { e.DeletedRanges = append(e.DeletedRanges, seq) }
 
 // AppendTo appends the encoded edit to dst.
 func (e *VersionEdit) AppendTo(dst []byte) []byte {
@@ -128,6 +166,14 @@ func (e *VersionEdit) AppendTo(dst []byte) []byte {
 		w.numbers(tagNewFile, uint64(n.Level), n.File.Num, n.File.Size)
 		w.key(n.File.Smallest)
 		w.key(n.File.Largest)
+	}
+	for _, seq := range e.DeletedRanges {
+		w.numbers(tagDeletedRange, uint64(seq))
+	}
+	for _, t := range e.NewRanges {
+		w.numbers(tagRange, uint64(t.Seq), t.Made, t.Until)
+		w.bytes(string(t.Start))
+		w.bytes(string(t.End))
 	}
 	return w
 }
@@ -200,7 +246,7 @@ func (d *decoder) field(e *VersionEdit) {
 		e.NextFileNum = d.number(MaxFileNum, "malformed next file number")
 		e.Has |= HasNextFileNum
 	case tagLastSeq:
-		e.LastSeq = base.SeqNum(d.number(uint64(base.MaxSeqNum), "malformed sequence number"))
+		e.LastSeq = d.seq()
 		e.Has |= HasLastSeq
 	case tagCompactPointer:
 		level := d.level()
@@ -222,6 +268,16 @@ func (d *decoder) field(e *VersionEdit) {
 			d.fail("malformed feature")
 		}
 		e.Features = append(e.Features, name)
+	case tagRange:
+		var t RangeTombstone
+		t.Seq = d.seq()
+		t.Made = d.number(MaxFileNum, "malformed file number")
+		t.Until = d.number(MaxFileNum, "malformed file number")
+		t.Start = bytes.Clone(d.bytes("malformed range"))
+		t.End = bytes.Clone(d.bytes("malformed range"))
+		e.AddRange(t)
+	case tagDeletedRange:
+		e.DeleteRange(d.seq())
 	case 0:
 		d.fail("malformed tag")
 	default:
@@ -248,6 +304,10 @@ func (d *decoder) number(limit uint64, fault string) uint64 {
 }
 
 func (d *decoder) level() int { return int(d.number(NumLevels-1, "malformed level")) }
+
+func (d *decoder) seq() base.SeqNum {
+	return base.SeqNum(d.number(uint64(base.MaxSeqNum), "malformed sequence number"))
+}
 
 // bytes takes a length and as many bytes, which it shares with p.
 func (d *decoder) bytes(fault string) []byte {

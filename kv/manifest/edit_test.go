@@ -9,6 +9,7 @@ import (
 	"pgregory.net/rapid"
 
 	"tempestkv/kv/base"
+	"tempestkv/kv/rangedel"
 )
 
 // fullText is an edit with every field.
@@ -20,7 +21,9 @@ next-file 300
 last-seq 72057594037927935
 compact L1 k#5,PUT
 delete L0 4
-add L6 7 2000 a#3,PUT z#1,DEL
+add L6 7 2000 a#3,PUT z#1,EXP
+delete-range 9
+range 300 made 3 until 5 a..cd
 `
 
 // golden is what fullText is in bytes.
@@ -33,7 +36,9 @@ var golden = []byte("" +
 	"\x04\xff\xff\xff\xff\xff\xff\xff\x7f" +
 	"\x05\x01" + "\x09" + "k\x01\x05\x00\x00\x00\x00\x00\x00" +
 	"\x06\x00\x04" +
-	"\x07\x06\x07\xd0\x0f" + "\x09" + "a\x01\x03\x00\x00\x00\x00\x00\x00" + "\x09" + "z\x00\x01\x00\x00\x00\x00\x00\x00")
+	"\x07\x06\x07\xd0\x0f" + "\x09" + "a\x01\x03\x00\x00\x00\x00\x00\x00" + "\x09" + "z\x03\x01\x00\x00\x00\x00\x00\x00" +
+	"\x56\x09" +
+	"\x55\xac\x02\x03\x05" + "\x01" + "a" + "\x02" + "cd")
 
 func TestEditGoldenBytes(t *testing.T) {
 	if got := parseEdit(t, fullText).AppendTo([]byte("-")); string(got) != "-"+string(golden) {
@@ -90,7 +95,15 @@ func TestMalformedEdits(t *testing.T) {
 		"table number 0":              {"\x07\x00\x00\x01" + key + key, base.ErrCorruption, "file number 0"},
 		"size over its limit":         {"\x07\x00\x01\x80\x80\x80\x80\x80\x80\x40" + key + key, base.ErrCorruption, "malformed size"},
 		"key of seven bytes":          {"\x05\x01\x071234567", base.ErrCorruption, "malformed internal key"},
-		"key of an unknown kind":      {"\x05\x01\x09k\x02\x05\x00\x00\x00\x00\x00\x00", base.ErrCorruption, "malformed internal key"},
+		"key of an unknown kind":      {"\x05\x01\x09k\x04\x05\x00\x00\x00\x00\x00\x00", base.ErrCorruption, "malformed internal key"},
+		"key of a range delete":       {"\x05\x01\x09k\x02\x05\x00\x00\x00\x00\x00\x00", base.ErrCorruption, "malformed internal key"},
+		"range over 56 bits":          {"\x55\x80\x80\x80\x80\x80\x80\x80\x80\x01\x01\x01\x01a\x01b", base.ErrCorruption, "malformed sequence number"},
+		"range made by no number":     {"\x55\x01\x80\x80\x80\x80\x80\x80\x80\x80\x40\x01\x01a\x01b", base.ErrCorruption, "malformed file number"},
+		"range until no number":       {"\x55\x01\x01\x80\x80\x80\x80\x80\x80\x80\x80\x40\x01a\x01b", base.ErrCorruption, "malformed file number"},
+		"range without an end":        {"\x55\x01\x01\x01\x01a", base.ErrCorruption, "malformed range"},
+		"range beyond the end":        {"\x55\x01\x01\x01\x01a\x02b", base.ErrCorruption, "malformed range"},
+		"deleted range over 56 bits":  {"\x56\x80\x80\x80\x80\x80\x80\x80\x80\x01", base.ErrCorruption, "malformed sequence number"},
+		"tag 87":                      {"\x57\x01", base.ErrNotSupported, "tag 87"},
 		"second key missing":          {"\x07\x00\x01\x01" + key, base.ErrCorruption, "malformed internal key"},
 		"length beyond the end":       {"\x01\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01x", base.ErrCorruption, "malformed comparer"},
 		"feature without a guard":     {"\x54\x05known", base.ErrCorruption, "malformed feature"},
@@ -111,7 +124,7 @@ func drawKey(t *rapid.T, name string) base.InternalKey {
 	return base.MakeInternalKey(
 		[]byte(rapid.StringOfN(rapid.SampledFrom([]rune("abc")), 0, 3, -1).Draw(t, name)),
 		base.SeqNum(rapid.Uint64Range(0, 3).Draw(t, "sequence number")),
-		base.Kind(rapid.IntRange(0, 1).Draw(t, "kind")))
+		rapid.SampledFrom([]base.Kind{base.KindDelete, base.KindPut, base.KindPutExpiring}).Draw(t, "kind"))
 }
 
 func drawLevel(t *rapid.T) int { return rapid.IntRange(0, NumLevels-1).Draw(t, "level") }
@@ -139,7 +152,19 @@ func drawEdit(t *rapid.T) *VersionEdit {
 			Smallest: drawKey(t, "smallest"), Largest: drawKey(t, "largest"),
 		})
 	}
+	for range rapid.IntRange(0, 2).Draw(t, "deleted ranges") {
+		e.DeleteRange(base.SeqNum(rapid.Uint64Range(0, uint64(base.MaxSeqNum)).Draw(t, "sequence number")))
+	}
+	for range rapid.IntRange(0, 2).Draw(t, "ranges") {
+		e.AddRange(drawRange(t, base.SeqNum(rapid.Uint64Range(0, uint64(base.MaxSeqNum)).Draw(t, "sequence number"))))
+	}
 	return e
+}
+
+func drawRange(t *rapid.T, seq base.SeqNum) RangeTombstone {
+	number := rapid.Uint64Range(0, 20)
+	start, end := drawKey(t, "start").UserKey, drawKey(t, "end").UserKey
+	return RangeTombstone{rangedel.Tombstone{Start: start, End: end, Seq: seq}, number.Draw(t, "made"), number.Draw(t, "until")}
 }
 
 func TestEditRoundTrip(t *testing.T) {
@@ -161,6 +186,7 @@ func FuzzDecodeEdit(f *testing.F) {
 	f.Add(golden[17:])
 	f.Add([]byte("\x08\x01"))
 	f.Add([]byte("\x06\x07\x04"))
+	f.Add([]byte("\x56\x07\x55\x07\x01\x02\x00\x02\xff\xff"))
 	rng := rand.New(rand.NewPCG(1, 2))
 	for range 5 {
 		p := bytes.Clone(golden)

@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"tempestkv/kv/base"
+	"tempestkv/kv/rangedel"
 	"tempestkv/kv/vfs"
 )
 
@@ -41,14 +42,14 @@ func wantErr(t tester, err, want error) {
 //	compact L1 k#5,PUT
 //	delete L0 4
 //	add L1 7 2000 a#3,PUT z#1,DEL
+//	delete-range 9
+//	range 10 made 3 until 5 a..c
 //
-// A level of a version is a line of its tables, "L1 7:2000[a#3,PUT z#1,DEL]".
+// A level of a version is a line of its tables, "L1 7:2000[a#3,PUT z#1,DEL]"; its
+// range tombstones are one too, "ranges 10:3-5[a c)".
 
 func showKey(k base.InternalKey) string {
-	kind := "PUT"
-	if k.Kind() == base.KindDelete {
-		kind = "DEL"
-	}
+	kind := map[base.Kind]string{base.KindDelete: "DEL", base.KindPut: "PUT", base.KindPutExpiring: "EXP"}[k.Kind()]
 	return fmt.Sprintf("%s#%d,%s", k.UserKey, k.SeqNum(), kind)
 }
 
@@ -57,13 +58,11 @@ func parseKey(t tester, s string) base.InternalKey {
 	user, rest, ok := strings.Cut(s, "#")
 	seq, kind, _ := strings.Cut(rest, ",")
 	n, err := strconv.ParseUint(seq, 10, 56)
-	if !ok || err != nil || kind != "PUT" && kind != "DEL" {
+	k, known := map[string]base.Kind{"DEL": base.KindDelete, "PUT": base.KindPut, "EXP": base.KindPutExpiring}[kind]
+	if !ok || err != nil || !known {
 		t.Fatalf("no internal key: %q", s)
 	}
-	if kind == "DEL" {
-		return base.MakeInternalKey([]byte(user), base.SeqNum(n), base.KindDelete)
-	}
-	return base.MakeInternalKey([]byte(user), base.SeqNum(n), base.KindPut)
+	return base.MakeInternalKey([]byte(user), base.SeqNum(n), k)
 }
 
 func dumpEdit(e *VersionEdit) string {
@@ -91,6 +90,12 @@ func dumpEdit(e *VersionEdit) string {
 	}
 	for _, n := range e.New {
 		fmt.Fprintf(&b, "add L%d %d %d %s %s\n", n.Level, n.File.Num, n.File.Size, showKey(n.File.Smallest), showKey(n.File.Largest))
+	}
+	for _, seq := range e.DeletedRanges {
+		fmt.Fprintf(&b, "delete-range %d\n", seq)
+	}
+	for _, t := range e.NewRanges {
+		fmt.Fprintf(&b, "range %d made %d until %d %s..%s\n", t.Seq, t.Made, t.Until, t.Start, t.End)
 	}
 	return b.String()
 }
@@ -124,6 +129,11 @@ func parseEdit(t tester, text string) *VersionEdit {
 			e.Delete(int(num(1)), num(2))
 		case "add":
 			e.Add(int(num(1)), &FileMeta{Num: num(2), Size: num(3), Smallest: parseKey(t, w[4]), Largest: parseKey(t, w[5])})
+		case "delete-range":
+			e.DeleteRange(base.SeqNum(num(1)))
+		case "range":
+			start, end, _ := strings.Cut(w[6], "..")
+			e.AddRange(RangeTombstone{rangedel.Tombstone{Start: []byte(start), End: []byte(end), Seq: base.SeqNum(num(1))}, num(3), num(5)})
 		default:
 			t.Fatalf("no field: %s", line)
 		}
@@ -139,12 +149,23 @@ func dumpFiles(files []*FileMeta) string {
 	return b.String()
 }
 
+func dumpRanges(ranges []RangeTombstone) string {
+	var b strings.Builder
+	for _, t := range ranges {
+		fmt.Fprintf(&b, " %d:%d-%d[%s %s)", t.Seq, t.Made, t.Until, t.Start, t.End)
+	}
+	return b.String()
+}
+
 func dumpVersion(v *Version) string {
 	var b strings.Builder
 	for level := range NumLevels {
 		if files := v.Files(level); len(files) > 0 {
 			fmt.Fprintf(&b, "L%d%s\n", level, dumpFiles(files))
 		}
+	}
+	if len(v.RangeTombstones()) > 0 {
+		fmt.Fprintf(&b, "ranges%s\n", dumpRanges(v.RangeTombstones()))
 	}
 	return b.String()
 }
@@ -154,7 +175,7 @@ func dumpVersion(v *Version) string {
 func dumpLog(l *Log) string {
 	e := l.state.snapshot(l.version)
 	e.Has &^= HasNextFileNum
-	e.New = nil
+	e.New, e.NewRanges = nil, nil
 	return dumpEdit(e) + dumpVersion(l.version)
 }
 
@@ -199,7 +220,7 @@ func replayBytes(b []byte) (*Log, error) {
 	return l, l.replay(bytes.NewReader(b), int64(len(b)))
 }
 
-var options = Options{Comparer: base.Bytewise, Features: []string{"known", "other"}}
+var options = Options{Comparer: base.Bytewise, Features: []string{"known", "other", FeatureRangeDelete}}
 
 func manifests(t tester, fs vfs.FS) []vfs.FileDesc {
 	t.Helper()

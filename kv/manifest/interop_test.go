@@ -191,8 +191,8 @@ func TestGoleveldbRefusesAStoreWithFeatures(t *testing.T) {
 	fs := openFolder(t, dir)
 	l, err := Open(fs, options)
 	must(t, err)
-	must(t, l.Append(&VersionEdit{Features: []string{"known"}}))
-	must(t, l.Append(&VersionEdit{}))
+	must(t, l.Append(&VersionEdit{Features: []string{FeatureRangeDelete}}))
+	must(t, l.Append(parseEdit(t, "range 1 made 1 until 2 a..b")))
 	must(t, l.Close())
 	must(t, fs.Close())
 	for _, o := range []*opt.Options{nil, {Strict: opt.StrictAll}, {ReadOnly: true}} {
@@ -205,7 +205,7 @@ func TestGoleveldbRefusesAStoreWithFeatures(t *testing.T) {
 	}
 	fs = openFolder(t, dir)
 	defer fs.Close()
-	if got := open(t, fs).State().Features; len(got) != 1 || got[0] != "known" {
+	if got := open(t, fs).State().Features; len(got) != 1 || got[0] != FeatureRangeDelete {
 		t.Errorf("features %q", got)
 	}
 }

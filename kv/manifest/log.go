@@ -145,6 +145,9 @@ func (l *Log) check(e *VersionEdit) (*Version, error) {
 	if err := new(VersionEdit).Decode(l.buf); err != nil {
 		return nil, base.Wrap(base.ErrInvalidArgument, "version edit", err)
 	}
+	if l.state.lacks(e) {
+		return nil, base.Wrap(base.ErrInvalidArgument, "a range tombstone without the feature for it", nil)
+	}
 	return l.version.Apply(e)
 }
 

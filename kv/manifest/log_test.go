@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"slices"
 	"strings"
@@ -12,6 +13,7 @@ import (
 	"pgregory.net/rapid"
 
 	"tempestkv/kv/base"
+	"tempestkv/kv/rangedel"
 	"tempestkv/kv/vfs"
 	"tempestkv/kv/vfs/errorfs"
 	"tempestkv/kv/vfs/vfstest"
@@ -78,7 +80,18 @@ func (h *history) edit(n int) (*VersionEdit, error) {
 		e.Delete(0, files[0].Num)
 	}
 	if n == 7 {
-		e.Features = []string{"known"}
+		e.Features = []string{"known", FeatureRangeDelete}
+	}
+	if n >= 7 {
+		e.AddRange(RangeTombstone{rangedel.Tombstone{Start: key, End: append(key, '~'), Seq: base.SeqNum(10 * n)}, num, num + 1})
+	}
+	if n >= 9 && n%2 == 1 {
+		e.DeleteRange(base.SeqNum(10 * (n - 1)))
+		// The one before that is needed for longer.
+		t := h.l.Version().RangeTombstones()[0]
+		e.DeleteRange(t.Seq)
+		t.Until = num
+		e.AddRange(t)
 	}
 	return e, nil
 }
@@ -145,9 +158,10 @@ func (h *history) check(t tester, label string, fs vfs.FS) {
 		t.Fatalf("%s: acknowledged %d: %v", label, h.acked, err)
 	}
 	got := dumpLog(l)
-	// The states are those of before; a feature may be known before the edit
-	// that needs it is.
-	fits := func(want string) bool { return got == want || got == "feature known\n"+want }
+	// The states are those of before; features may be known before the edit
+	// that needs them is.
+	const features = "feature known\nfeature " + FeatureRangeDelete + "\n"
+	fits := func(want string) bool { return got == want || got == features+want }
 	if !slices.ContainsFunc(h.states[max(h.acked, 0):], fits) && h.acked >= 0 {
 		t.Fatalf("%s: acknowledged %d, got\n%s", label, h.acked, got)
 	}
@@ -590,8 +604,8 @@ func TestWhatANewerVersionWroteIsRefused(t *testing.T) {
 	}
 	first, _, err := split(vfstest.ReadFile(t, mem, h.l.Desc()))
 	must(t, err)
-	if !strings.HasPrefix(string(first), "\x54\x0f"+featureGuard+"known\x01") {
-		t.Errorf("the feature is not first: %q", first)
+	if !strings.HasPrefix(string(first), "\x54\x0f"+featureGuard+"known\x54\x20"+featureGuard+FeatureRangeDelete+"\x01") {
+		t.Errorf("the features are not first: %q", first)
 	}
 
 	// A feature comes first: it may be why the rest looks wrong.
@@ -632,6 +646,17 @@ func TestAnEditThatDoesNotFitIsRefused(t *testing.T) {
 	wantErr(t, l.Append(parseEdit(t, "delete L3 1")), base.ErrCorruption)
 	wantErr(t, l.Append(parseEdit(t, "add L1 0 1 a#1,PUT b#1,PUT")), base.ErrInvalidArgument)
 	wantErr(t, l.Append(&VersionEdit{Features: []string{""}}), base.ErrInvalidArgument)
+	wantErr(t, l.Append(parseEdit(t, "delete-range 1")), base.ErrCorruption)
+	other := vfs.NewMem()
+	plain, err := Create(other, 1, &VersionEdit{}, options)
+	must(t, err)
+	wantErr(t, plain.Append(parseEdit(t, "range 1 made 1 until 2 a..b")), base.ErrInvalidArgument)
+	must(t, plain.Append(parseEdit(t, "feature "+FeatureRangeDelete+"\nrange 1 made 1 until 2 a..b")))
+	must(t, plain.Append(parseEdit(t, "range 2 made 1 until 2 a..b")))
+	must(t, plain.Close())
+	if got := dumpVersion(open(t, other).Version()); got != "ranges 1:1-2[a b) 2:1-2[a b)\n" {
+		t.Errorf("range tombstones are %s", got)
+	}
 	if got := vfstest.ReadFile(t, mem, l.Desc()); !bytes.Equal(got, content) || dumpLog(l) != h.states[h.acked] {
 		t.Error("an edit that was refused changed something")
 	}
@@ -644,13 +669,17 @@ func TestAnEditThatDoesNotFitIsRefused(t *testing.T) {
 func TestManifestsThatAreWholeAndWrong(t *testing.T) {
 	const start = "comparer leveldb.BytewiseComparator\nlog 1\nnext-file 5\nlast-seq 0\n"
 	for name, edits := range map[string][]string{
-		"no comparer":         {strings.Replace(start, "comparer leveldb.BytewiseComparator\n", "", 1)},
-		"no log number":       {strings.Replace(start, "log 1\n", "", 1)},
-		"no next file number": {strings.Replace(start, "next-file 5\n", "", 1)},
-		"no sequence number":  {strings.Replace(start, "last-seq 0\n", "", 1)},
-		"a table twice":       {start + "add L0 2 1 a#1,PUT b#1,PUT\n", "add L1 2 1 a#1,PUT b#1,PUT"},
-		"a table that is not": {start, "delete L1 2"},
-		"tables that overlap": {start + "add L1 2 1 a#1,PUT b#1,PUT\n", "add L1 3 1 b#1,PUT c#1,PUT"},
+		"no comparer":                        {strings.Replace(start, "comparer leveldb.BytewiseComparator\n", "", 1)},
+		"no log number":                      {strings.Replace(start, "log 1\n", "", 1)},
+		"no next file number":                {strings.Replace(start, "next-file 5\n", "", 1)},
+		"no sequence number":                 {strings.Replace(start, "last-seq 0\n", "", 1)},
+		"a table twice":                      {start + "add L0 2 1 a#1,PUT b#1,PUT\n", "add L1 2 1 a#1,PUT b#1,PUT"},
+		"a table that is not":                {start, "delete L1 2"},
+		"a range without the feature":        {start + "range 1 made 1 until 2 a..b"},
+		"a range twice":                      {start + "feature " + FeatureRangeDelete + "\nrange 1 made 1 until 2 a..b", "range 1 made 1 until 2 b..c"},
+		"a range that is not":                {start + "feature " + FeatureRangeDelete, "delete-range 1"},
+		"a range that ends before it begins": {start + "feature " + FeatureRangeDelete, "range 1 made 1 until 2 b..a"},
+		"tables that overlap":                {start + "add L1 2 1 a#1,PUT b#1,PUT\n", "add L1 3 1 b#1,PUT c#1,PUT"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			var log bytesLog
@@ -676,6 +705,7 @@ func TestLogsAgainstAModel(t *testing.T) {
 		must(t, err)
 		s := l.State()
 		v := naive{}
+		ranges := map[base.SeqNum]RangeTombstone{}
 		for range rapid.IntRange(1, 12).Draw(t, "edits") {
 			e := drawEdit(t)
 			e.Has &^= HasNextFileNum
@@ -690,17 +720,36 @@ func TestLogsAgainstAModel(t *testing.T) {
 				e.New[i].File.Num = l.NewFileNum()
 				touch(t, fs, e.New[i].File.Desc())
 			}
+			e.DeletedRanges = nil
+			nextRanges := maps.Clone(ranges)
+			for _, seq := range slices.Sorted(maps.Keys(ranges)) {
+				if rapid.IntRange(0, 2).Draw(t, "fate of a range") == 0 {
+					e.DeleteRange(seq)
+					delete(nextRanges, seq)
+				}
+			}
+			e.NewRanges = slices.DeleteFunc(e.NewRanges, func(r RangeTombstone) bool {
+				_, twice := nextRanges[r.Seq]
+				if !twice && bytes.Compare(r.Start, r.End) < 0 {
+					nextRanges[r.Seq] = r
+					return false
+				}
+				return true
+			})
+			if len(e.NewRanges) > 0 {
+				e.Features = append(e.Features, FeatureRangeDelete)
+			}
 			next, fits := v.apply(e)
 			if err := l.Append(e); fits != (err == nil) {
 				t.Fatalf("fits %t, error %v", fits, err)
 			}
 			if fits {
-				v = next
+				v, ranges = next, nextRanges
 				s.apply(e)
 			}
 			if rapid.Bool().Draw(t, "open again") {
 				must(t, l.Close())
-				l, err = Open(fs, Options{Comparer: o.Comparer, Features: []string{"known", "other", "a"}, RotateBytes: o.RotateBytes})
+				l, err = Open(fs, Options{Comparer: o.Comparer, Features: []string{"known", "other", "a", FeatureRangeDelete}, RotateBytes: o.RotateBytes})
 				must(t, err)
 				if l.Torn() != "" {
 					t.Fatal(l.Torn())
@@ -710,6 +759,9 @@ func TestLogsAgainstAModel(t *testing.T) {
 				if got, want := dumpFiles(l.Version().Files(level)), dumpFiles(v.level(level)); got != want {
 					t.Fatalf("level %d has%s, want%s", level, got, want)
 				}
+			}
+			if got, want := dumpRanges(l.Version().RangeTombstones()), dumpRanges(sortedRanges(ranges)); got != want {
+				t.Fatalf("range tombstones%s, want%s", got, want)
 			}
 			got, want := l.State(), s
 			got.NextFileNum, want.NextFileNum = 0, 0

@@ -101,7 +101,7 @@ func (l *Log) read(fd vfs.FileDesc) error {
 // replay makes l what the manifest in the first size bytes of f says.
 func (l *Log) replay(f io.ReaderAt, size int64) error {
 	r := wal.NewReader(f, size)
-	b := builder{base: l.version}
+	b := newBuilder(l.version)
 	for {
 		record, err := r.Next()
 		if bad, ok := errors.AsType[*wal.BadRecordError](err); ok {
@@ -114,7 +114,7 @@ func (l *Log) replay(f io.ReaderAt, size int64) error {
 			break
 		}
 		if err == nil {
-			err = l.replayEdit(&b, record)
+			err = l.replayEdit(b, record)
 		}
 		if err != nil {
 			return err
@@ -150,6 +150,9 @@ func (l *Log) replayEdit(b *builder, record []byte) error {
 	if e.Has&HasComparer != 0 && e.Comparer != l.opts.Comparer.Name {
 		return base.Wrap(base.ErrInvalidArgument, "the store was written with the comparer \""+e.Comparer+
 			"\", not \""+l.opts.Comparer.Name+"\"", nil)
+	}
+	if err == nil && l.state.lacks(&e) {
+		err = base.Wrap(base.ErrCorruption, "a range tombstone without the feature for it", nil)
 	}
 	if err == nil {
 		err = b.apply(&e)

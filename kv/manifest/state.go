@@ -48,12 +48,17 @@ func (s *State) apply(e *VersionEdit) {
 	}
 }
 
+// lacks reports whether e needs a feature that neither s nor e names.
+func (s *State) lacks(e *VersionEdit) bool {
+	return len(e.NewRanges) > 0 && !slices.Contains(s.Features, FeatureRangeDelete) && !slices.Contains(e.Features, FeatureRangeDelete)
+}
+
 // snapshot returns the edit that makes s and v out of nothing.
 func (s *State) snapshot(v *Version) *VersionEdit {
 	e := &VersionEdit{
 		Has: hasAll | HasPrevLogNum, Comparer: v.cmp.Name,
 		LogNum: s.LogNum, PrevLogNum: s.PrevLogNum, NextFileNum: s.NextFileNum, LastSeq: s.LastSeq,
-		Features: s.Features,
+		Features: s.Features, NewRanges: v.ranges,
 	}
 	for level, key := range s.CompactPointers {
 		if key.UserKey != nil {

@@ -56,6 +56,7 @@ type Version struct {
 	obsolete func([]*FileMeta)
 	levels   [NumLevels][]*FileMeta
 	bytes    [NumLevels]uint64
+	ranges   []RangeTombstone // oldest first
 	refs     atomic.Int32
 }
 
@@ -191,11 +192,40 @@ func (v *Version) IsBase(level int, b iterator.Bounds) bool {
 	return true
 }
 
+// RangeTombstones returns those of the version, for reading only, oldest first.
+// Versions between which none came or went return the same slice.
+func (v *Version) RangeTombstones() []RangeTombstone { return v.ranges }
+
+// ObsoleteRanges returns the sequence numbers of the range tombstones that no
+// table of the version needs any more: no table that overlaps the range has a
+// number below Until.
+func (v *Version) ObsoleteRanges() []base.SeqNum {
+	var obsolete []base.SeqNum
+	for _, t := range v.ranges {
+		if !v.needs(t) {
+			obsolete = append(obsolete, t.Seq)
+		}
+	}
+	return obsolete
+}
+
+// needs reports whether some table may have entries that t hides.
+func (v *Version) needs(t RangeTombstone) bool {
+	for level := range NumLevels {
+		for _, f := range v.Overlapping(level, iterator.Bounds{Lower: t.Start, Upper: t.End}) {
+			if f.Num < t.Until {
+				return true
+			}
+		}
+	}
+	return false
+}
+
 // Apply returns the version that e leads to, with one reference. A table that e
 // moves from one level to another stays the same. base.ErrCorruption where e
 // does not fit v, or what it leads to is no version.
 func (v *Version) Apply(e *VersionEdit) (*Version, error) {
-	b := builder{base: v}
+	b := newBuilder(v)
 	if err := b.apply(e); err != nil {
 		return nil, err
 	}
@@ -208,7 +238,11 @@ type builder struct {
 	order   []NewFile                       // as they came, later deleted ones too
 	added   [NumLevels]map[uint64]*FileMeta // those of order that count
 	deleted [NumLevels]map[uint64]*FileMeta // of base
+	ranges  []RangeTombstone                // of their own once changed; base's till then
+	changed bool
 }
+
+func newBuilder(base *Version) *builder { return &builder{base: base, ranges: base.ranges} }
 
 func noVersion(level int, num uint64, fault string) error {
 	return base.Wrap(base.ErrCorruption, "version: level "+strconv.Itoa(level)+": table "+u64(num)+" "+fault, nil)
@@ -245,6 +279,41 @@ func (b *builder) apply(e *VersionEdit) error {
 		put(&b.added[n.Level], n.File)
 		b.order = append(b.order, n)
 	}
+	return b.applyRanges(e)
+}
+
+// applyRanges is apply for range tombstones.
+func (b *builder) applyRanges(e *VersionEdit) error {
+	if len(e.DeletedRanges)+len(e.NewRanges) == 0 {
+		return nil
+	}
+	if !b.changed {
+		b.ranges, b.changed = slices.Clone(b.ranges), true
+	}
+	fault := func(seq base.SeqNum, what string) error {
+		return base.Wrap(base.ErrCorruption, "version: range tombstone "+u64(uint64(seq))+" "+what, nil)
+	}
+	find := func(seq base.SeqNum) (int, bool) {
+		i := sort.Search(len(b.ranges), func(i int) bool { return b.ranges[i].Seq >= seq })
+		return i, i < len(b.ranges) && b.ranges[i].Seq == seq
+	}
+	for _, seq := range e.DeletedRanges {
+		i, found := find(seq)
+		if !found {
+			return fault(seq, "is to be deleted and not there")
+		}
+		b.ranges = slices.Delete(b.ranges, i, i+1)
+	}
+	for _, t := range e.NewRanges {
+		i, found := find(t.Seq)
+		if found {
+			return fault(t.Seq, "is there twice")
+		}
+		if b.base.cmp.Compare(t.Start, t.End) >= 0 {
+			return fault(t.Seq, "ends before it begins")
+		}
+		b.ranges = slices.Insert(b.ranges, i, t)
+	}
 	return nil
 }
 
@@ -271,6 +340,7 @@ func put(m *map[uint64]*FileMeta, f *FileMeta) {
 // finish returns the version, with one reference.
 func (b *builder) finish() (*Version, error) {
 	v := NewVersion(b.base.cmp, b.base.obsolete)
+	v.ranges = b.ranges
 	for level, files := range b.base.levels {
 		if len(b.added[level])+len(b.deleted[level]) > 0 {
 			files = slices.DeleteFunc(slices.Clone(files), func(f *FileMeta) bool { return b.deleted[level][f.Num] != nil })

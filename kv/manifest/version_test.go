@@ -23,6 +23,7 @@ import (
 //	is-base     level=<n>, and the same
 //	inputs      level=<n> [lower=<key>] [upper=<key>]
 //	sizes
+//	obsolete       the range tombstones that are
 func TestVersion(t *testing.T) {
 	v := NewVersion(base.Bytewise, nil)
 	datadriven.RunTest(t, "testdata/version", func(t *testing.T, d *datadriven.TestData) string {
@@ -61,6 +62,8 @@ func TestVersion(t *testing.T) {
 			return dumpFiles(v.Inputs(level, b.Lower, b.Upper))
 		case "is-base":
 			return fmt.Sprint(v.IsBase(level, b))
+		case "obsolete":
+			return fmt.Sprint(v.ObsoleteRanges())
 		case "sizes":
 			var s string
 			for level := range NumLevels {
@@ -285,6 +288,85 @@ func TestVersionsAgainstAModel(t *testing.T) {
 				wantGone()
 			},
 		})
+	})
+}
+
+func sortedRanges(m map[base.SeqNum]RangeTombstone) []RangeTombstone {
+	return slices.SortedFunc(maps.Values(m), func(a, b RangeTombstone) int { return int(a.Seq) - int(b.Seq) })
+}
+
+// TestRangeTombstonesAgainstAModel applies edits, some of which fit, and asks for
+// those that no table needs.
+func TestRangeTombstonesAgainstAModel(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		v := NewVersion(base.Bytewise, nil)
+		want := map[base.SeqNum]RangeTombstone{}
+		var files []*FileMeta
+		for range rapid.IntRange(1, 20).Draw(t, "edits") {
+			e := &VersionEdit{}
+			next, fits := maps.Clone(want), true
+			for range rapid.IntRange(0, 2).Draw(t, "deletes") {
+				seq := base.SeqNum(rapid.IntRange(0, 9).Draw(t, "seq"))
+				if _, there := next[seq]; !there && rapid.IntRange(0, 9).Draw(t, "keep") > 0 {
+					continue
+				}
+				e.DeleteRange(seq)
+				_, there := next[seq]
+				fits = fits && there
+				delete(next, seq)
+			}
+			for range rapid.IntRange(0, 2).Draw(t, "adds") {
+				r := drawRange(t, base.SeqNum(rapid.IntRange(0, 9).Draw(t, "seq")))
+				_, there := next[r.Seq]
+				if (there || bytes.Compare(r.Start, r.End) >= 0) && rapid.IntRange(0, 9).Draw(t, "keep") > 0 {
+					continue
+				}
+				e.AddRange(r)
+				fits = fits && !there && bytes.Compare(r.Start, r.End) < 0
+				next[r.Seq] = r
+			}
+			if rapid.Bool().Draw(t, "table") {
+				a, b := drawKey(t, "smallest"), drawKey(t, "largest")
+				if base.Bytewise.CompareInternal(a, b) > 0 {
+					a, b = b, a
+				}
+				files = append(files, &FileMeta{Num: uint64(len(files) + 1), Smallest: a, Largest: b})
+				e.Add(0, files[len(files)-1])
+			}
+			got, err := v.Apply(e)
+			if fits != (err == nil) {
+				t.Fatalf("fits %t, error %v:\n%s%s", fits, err, dumpVersion(v), dumpEdit(e))
+			}
+			if err != nil {
+				wantErr(t, err, base.ErrCorruption)
+				files = files[:len(files)-len(e.New)]
+				continue
+			}
+			old := v.RangeTombstones()
+			same := len(old) == len(got.RangeTombstones()) && (len(old) == 0 || &old[0] == &got.RangeTombstones()[0])
+			if changes := len(e.DeletedRanges) + len(e.NewRanges); changes == 0 && !same || changes > 0 && len(old) > 0 && same {
+				t.Fatalf("after %d changes the slice is the same: %t", changes, same)
+			}
+			if dumpRanges(old) != dumpRanges(sortedRanges(want)) {
+				t.Fatalf("the version before has%s", dumpRanges(old))
+			}
+			v, want = got, next
+			if g, w := dumpRanges(v.RangeTombstones()), dumpRanges(sortedRanges(want)); g != w {
+				t.Fatalf("range tombstones%s, want%s", g, w)
+			}
+			var obsolete []base.SeqNum
+			for _, r := range sortedRanges(want) {
+				needed := func(f *FileMeta) bool {
+					return f.Num < r.Until && bytes.Compare(f.Smallest.UserKey, r.End) < 0 && bytes.Compare(f.Largest.UserKey, r.Start) >= 0
+				}
+				if !slices.ContainsFunc(files, needed) {
+					obsolete = append(obsolete, r.Seq)
+				}
+			}
+			if got := v.ObsoleteRanges(); !slices.Equal(got, obsolete) {
+				t.Fatalf("obsolete %d, want %d, of\n%s", got, obsolete, dumpVersion(v))
+			}
+		}
 	})
 }
 
