@@ -43,6 +43,11 @@ type filterBuilder struct {
 
 func (f *filterBuilder) add(key []byte) { f.hashes = append(f.hashes, filterHash(key)) }
 
+// reset begins another filter block.
+func (f *filterBuilder) reset() {
+	f.hashes, f.buf, f.offsets = f.hashes[:0], f.buf[:0], f.offsets[:0]
+}
+
 // startBlock is called before the keys of the data block at offset.
 func (f *filterBuilder) startBlock(offset int64) {
 	for int64(len(f.offsets)) < offset>>filterShift {

@@ -48,6 +48,11 @@ func checkMeta(t tester, got Meta, f *memFile, rows []row) {
 	if got.Size != int64(len(f.bytes)) || got.Entries != len(rows) {
 		t.Fatalf("size %d, %d entries; want %d, %d", got.Size, got.Entries, len(f.bytes), len(rows))
 	}
+	if want := countMeta(rows); got.SmallestSeq != want.SmallestSeq || got.LargestSeq != want.LargestSeq ||
+		got.Tombstones != want.Tombstones || got.Expiring != want.Expiring {
+		t.Fatalf("sequence numbers %d to %d, %d tombstones, %d expiring; want %+v",
+			got.SmallestSeq, got.LargestSeq, got.Tombstones, got.Expiring, want)
+	}
 	var first, last row
 	if len(rows) > 0 {
 		first, last = rows[0], rows[len(rows)-1]
@@ -55,6 +60,23 @@ func checkMeta(t tester, got Meta, f *memFile, rows []row) {
 	if !(row{Key: got.Smallest}).Equal(row{Key: first.Key}) || !(row{Key: got.Largest}).Equal(row{Key: last.Key}) {
 		t.Fatalf("from %v to %v, want %v to %v", got.Smallest, got.Largest, first, last)
 	}
+}
+
+// countMeta counts what Meta has besides.
+func countMeta(rows []row) (m Meta) {
+	for i, r := range rows {
+		if seq := r.Key.SeqNum(); i == 0 || seq < m.SmallestSeq {
+			m.SmallestSeq = seq
+		}
+		m.LargestSeq = max(m.LargestSeq, r.Key.SeqNum())
+		switch r.Key.Kind() {
+		case base.KindDelete:
+			m.Tombstones++
+		case base.KindPutExpiring:
+			m.Expiring++
+		}
+	}
+	return m
 }
 
 // checkOffsets wants offsets that ascend with the keys, inside the table.

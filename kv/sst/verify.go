@@ -55,7 +55,7 @@ func (r *Reader) Verify() (Meta, error) {
 			if meta.Entries == 0 {
 				meta.Smallest = copyKey(meta.Smallest, k)
 			}
-			meta.Entries++
+			meta.add(k.Trailer)
 			bound, first = copyKey(bound, k), false
 		}
 		if meta.Entries > before {

@@ -37,6 +37,9 @@ const (
 
 	defaultBitsPerKey = 10
 
+	// keptWriterBytes is the largest buffer that Reset keeps.
+	keptWriterBytes = 512 << 10
+
 	// maxEntryBytes is the largest key and value together. With the largest
 	// block they stay far from what 32 bits can count.
 	maxEntryBytes = 1 << 30
@@ -71,6 +74,28 @@ type Meta struct {
 	// Smallest and Largest are the first key and the last. Without entries
 	// they are zero.
 	Smallest, Largest base.InternalKey
+	// SmallestSeq and LargestSeq are the ends of the range of their sequence
+	// numbers. Without entries they are 0.
+	SmallestSeq, LargestSeq base.SeqNum
+	// Tombstones and Expiring count the entries of base.KindDelete and of
+	// base.KindPutExpiring.
+	Tombstones, Expiring int
+}
+
+// add counts an entry.
+func (m *Meta) add(t base.Trailer) {
+	seq := t.SeqNum()
+	if m.Entries == 0 || seq < m.SmallestSeq {
+		m.SmallestSeq = seq
+	}
+	m.LargestSeq = max(m.LargestSeq, seq)
+	switch t.Kind() {
+	case base.KindDelete:
+		m.Tombstones++
+	case base.KindPutExpiring:
+		m.Expiring++
+	}
+	m.Entries++
 }
 
 // Writer writes a table. It neither syncs nor closes the file. A Writer
@@ -133,7 +158,7 @@ func (w *Writer) Add(key base.InternalKey, value []byte) error {
 	if w.opts.FilterBitsPerKey > 0 {
 		w.filter.add(key.UserKey)
 	}
-	w.meta.Entries++
+	w.meta.add(key.Trailer)
 	if w.data.size() >= w.opts.BlockBytes {
 		w.finishData()
 	}
@@ -153,7 +178,7 @@ func (w *Writer) EstimatedBytes() int64 {
 
 // Finish writes the rest of the table and returns what it has. A table may be
 // empty. It is whole once the file is synced. Later calls of Add and Finish
-// give base.ErrClosed.
+// give base.ErrClosed, until Reset.
 func (w *Writer) Finish() (Meta, error) {
 	if w.err != nil {
 		return Meta{}, w.err
@@ -179,8 +204,22 @@ func (w *Writer) Finish() (Meta, error) {
 		return Meta{}, w.err
 	}
 	w.err = base.ErrClosed
-	w.out = nil
 	return w.meta, nil
+}
+
+// Reset makes w a Writer of another table, with the same options: as NewWriter,
+// but it keeps its buffers, some 200 KB for a table of 2 MB, unless a large entry
+// made them huge. The table before need not be finished.
+func (w *Writer) Reset(f Appender) {
+	w.f, w.appended, w.pending, w.meta, w.err = f, 0, handle{}, Meta{}, nil
+	w.data.reset()
+	w.index.reset()
+	w.filter.reset()
+	for _, b := range []*[]byte{&w.out, &w.key, &w.data.buf, &w.data.last, &w.index.buf, &w.index.last, &w.filter.buf} {
+		if *b = (*b)[:0]; cap(*b) > keptWriterBytes {
+			*b = nil
+		}
+	}
 }
 
 // offset returns where the next block will start.

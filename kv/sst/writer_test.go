@@ -207,6 +207,66 @@ func TestSeparatorsAreShort(t *testing.T) {
 	}
 }
 
+func TestAWriterThatIsResetWritesTheSame(t *testing.T) {
+	huge := []row{put("k", 1, strings.Repeat("x", 2*keptWriterBytes))}
+	w := NewWriter(&memFile{fail: errInjected}, WriterOptions{Compression: NoCompression})
+	for i, rows := range [][]row{sequence(3000, 100), huge, smallRows, nil, sequence(3000, 100)} {
+		// What the table before came to does not matter.
+		f := &memFile{}
+		w.Reset(f)
+		if i == 2 && cap(w.out)+cap(w.data.buf) > 2*keptWriterBytes {
+			t.Errorf("%d and %d bytes are kept", cap(w.out), cap(w.data.buf))
+		}
+		for _, r := range rows {
+			if err := w.Add(r.Key, []byte(r.Value)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if i == 0 {
+			continue // not finished
+		}
+		meta, err := w.Finish()
+		if err != nil {
+			t.Fatal(err)
+		}
+		want, _ := write(t, WriterOptions{Compression: NoCompression}, rows)
+		if !slices.Equal(f.bytes, want.bytes) {
+			t.Errorf("table %d is another than that of a new writer", i)
+		}
+		checkMeta(t, meta, f, rows)
+	}
+	w.Reset(&memFile{fail: errInjected})
+	if _, err := w.Finish(); err != errInjected {
+		t.Fatal(err)
+	}
+	w.Reset(&discard{})
+	if _, err := w.Finish(); err != nil {
+		t.Errorf("after a failed table: %v", err)
+	}
+}
+
+func TestAWriterThatIsResetAllocatesLittle(t *testing.T) {
+	w := NewWriter(&discard{}, WriterOptions{})
+	rows := sequence(20_000, 100)
+	value := []byte(rows[0].Value)
+	table := func() {
+		w.Reset(&discard{})
+		for _, r := range rows {
+			if err := w.Add(r.Key, value); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if _, err := w.Finish(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	table()
+	// The file, and the first key and the last.
+	if n := testing.AllocsPerRun(3, table); n > 6 {
+		t.Errorf("%v allocations a table", n)
+	}
+}
+
 func TestWriterAllocates(t *testing.T) {
 	w := NewWriter(&discard{}, WriterOptions{})
 	rows := sequence(20_000, 100)
