@@ -301,7 +301,10 @@ func (b *blockIter) seek(cmp *base.Comparer, user []byte, t base.Trailer) bool {
 // none, or where the value is none of its kind.
 func (b *blockIter) entry() (k base.InternalKey, ok bool) {
 	k, ok = base.DecodeInternalKey(b.key)
-	return k, ok && isEntry(k.Kind(), b.value)
+	if k.Kind() == base.KindPutExpiring && len(b.value) < base.ExpirySize {
+		ok = false
+	}
+	return k, ok
 }
 
 // before reports whether key, an encoded internal key, is before user with
