@@ -16,6 +16,11 @@ export interface Link {
   readonly isShared?: boolean;
 
   /**
+   * Only the event that made it may send, so nothing is sent from a finalizer, which belongs to no event. What is left open ends with the link.
+   */
+  readonly isConfined?: boolean;
+
+  /**
    * Lets the engine, the file and the lock go, having deleted the store first where `isDoomed`; rejects where it could not be deleted. Called
    * once, when no call is under way or the engine is dead, and deletes nothing then.
    */
@@ -52,6 +57,11 @@ export class Client {
     this.#link = link;
     this.keys = keys;
     this.values = values;
+  }
+
+  /** Whether what is dropped without being closed is to be closed when it is collected. */
+  get closesDropped(): boolean {
+    return this.#link.isConfined !== true;
   }
 
   /** How many calls are under way, open scans included. */

@@ -64,6 +64,11 @@ export class Cursor {
     }
   }
 
+  /** Whether it is to be closed when its reader is collected. */
+  get closesDropped(): boolean {
+    return this.#client.closesDropped;
+  }
+
   /** Writes the body of the `scan` request. */
   writeRequest(writer: FrameWriter): void {
     const { limit, lower, upper } = this.#bounds;
@@ -187,7 +192,7 @@ let abandoned: FinalizationRegistry<Cursor> | undefined;
 
 /** Closes the scan of an iterator that is dropped without `return`. */
 function watch(iterator: object, cursor: Cursor): void {
-  if (typeof FinalizationRegistry === 'undefined') return;
+  if (typeof FinalizationRegistry === 'undefined' || !cursor.closesDropped) return;
   abandoned ??= new FinalizationRegistry((dropped) => dropped.close());
   abandoned.register(iterator, cursor, iterator);
 }

@@ -100,6 +100,7 @@ interface SessionStub {
 /** The way to an object, which begins with the first frame. */
 class ObjectLink implements Link {
   readonly isShared = true;
+  readonly isConfined = true;
   readonly #object: { tempestSession(): SessionStub };
   readonly #events: EngineEvents;
   #session: SessionStub | undefined;
