@@ -68,7 +68,7 @@ export class RowsDevice implements SyncDevice {
 
   write(from: Uint8Array, offset: number): number {
     const end = offset + from.length;
-    if (end > this.#size) this.#grow(end);
+    if (end > this.#size && from.length > 0) this.#grow(end);
     for (let done = 0; done < from.length; ) {
       const id = Math.floor((offset + done) / ROW_BYTES);
       const start = offset + done - id * ROW_BYTES;

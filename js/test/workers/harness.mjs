@@ -15,6 +15,7 @@ const suite = readdirSync(here('../suite')).map((name) => ({ type: 'ESModule', p
 const modules = [
   { type: 'ESModule', path: 'worker.mjs', contents: readFileSync(here('worker.mjs'), 'utf8') },
   { type: 'ESModule', path: 'workers.js', contents: readFileSync(here('../../dist/workers.js'), 'utf8') },
+  { type: 'ESModule', path: 'internal.js', contents: readFileSync(here('../../../build/js/internal.js'), 'utf8') },
   { type: 'CompiledWasm', path: 'tempestkv.wasm', contents: readFileSync(here('../../dist/tempestkv.wasm')) },
   ...suite,
 ];

@@ -1,25 +1,154 @@
 // The Worker under test: functions that tests have carried out, and the objects they use.
 
 import { DurableObject } from 'cloudflare:workers';
-import * as api from './workers.js';
+import { RowsDevice, ROW_BYTES } from './internal.js';
+import { equal, ok, random, rejects, throws } from './suite/assert.mjs';
 import { makeTarget, tests } from './suite/index.mjs';
+import * as api from './workers.js';
 
 const { connect, TempestObject } = api;
 
 export { TempestObject };
+
+/** What every statement of this isolate's objects has cost, since it was asked last. */
+const cursors = [];
+
+function countRows(sql) {
+  const shared = Object.getPrototypeOf(sql);
+  if (Object.hasOwn(shared, 'countsRows')) return;
+  const { exec } = shared;
+  shared.countsRows = true;
+  shared.exec = function (...statement) {
+    const cursor = exec.apply(this, statement);
+    cursors.push(cursor);
+    return cursor;
+  };
+}
+
+function rowsSoFar() {
+  const rows = { written: 0, read: 0 };
+  for (const cursor of cursors.splice(0)) {
+    rows.written += cursor.rowsWritten;
+    rows.read += cursor.rowsRead;
+  }
+  return rows;
+}
 
 /** One with little space. */
 export class TinyObject extends TempestObject {
   static options = { memtableBytes: 64 << 10, maxBytes: 4 << 20 };
 }
 
-/** One that says what goes on inside. */
+/** One whose inside can be looked at and harmed, and that has methods of its own beside the store's. */
 export class ProbeObject extends TempestObject {
+  constructor(ctx, env) {
+    countRows(ctx.storage.sql);
+    super(ctx, env);
+  }
+
+  rows() {
+    return rowsSoFar();
+  }
+
+  reset() {
+    this.ctx.abort('reset by a test');
+  }
+
+  /** Changes one byte of every row. */
+  damage() {
+    for (const { id, data } of [...this.ctx.storage.sql.exec('SELECT id, data FROM pages')]) {
+      const bytes = new Uint8Array(data);
+      bytes[8] ^= 1;
+      this.ctx.storage.sql.exec('UPDATE pages SET data = ? WHERE id = ?', bytes, id);
+    }
+  }
+
+  async fingerprint() {
+    let text = '';
+    for (const { id, data } of this.ctx.storage.sql.exec('SELECT id, data FROM pages ORDER BY id')) {
+      const digest = new Uint8Array(await crypto.subtle.digest('SHA-256', data));
+      text += `${id}:${Array.from(digest.subarray(0, 8), (byte) => byte.toString(16).padStart(2, '0')).join('')} `;
+    }
+    return text;
+  }
+
+  tables() {
+    return [...this.ctx.storage.sql.exec("SELECT name FROM sqlite_master WHERE name NOT LIKE '\\_%' ESCAPE '\\'")].map(({ name }) => name);
+  }
 }
 
-/** What the platform offers without us. */
+/** What the platform offers without us; also for what needs SQL alone. */
 export class PlainObject extends DurableObject {
+  /** Random calls of a device, against the same calls on an array. */
+  device(seed, count) {
+    const { storage } = this.ctx;
+    const below = random(seed);
+    const most = 40 * ROW_BYTES;
+    let model = new Uint8Array(0);
+    let device = new RowsDevice(storage.sql, most);
+    const resize = (size) => {
+      const resized = new Uint8Array(size);
+      resized.set(model.subarray(0, size));
+      model = resized;
+    };
+    const near = () => Math.max(0, below(20) * ROW_BYTES + below(5) - 2);
+    const offsetOf = () => (below(2) === 0 ? near() : below(20 * ROW_BYTES));
+    const sizeOf = () => [below(300), ROW_BYTES, near(), below(4 * ROW_BYTES)][below(4)];
+    for (let i = 0; i < count; i++) {
+      switch (below(8)) {
+        case 0: {
+          const size = offsetOf();
+          device.truncate(size);
+          resize(size);
+          break;
+        }
+        case 1:
+          device.flush();
+          if (below(2) === 0) device = new RowsDevice(storage.sql, most);
+          break;
+        case 2:
+        case 3:
+        case 4: {
+          const bytes = new Uint8Array(sizeOf()).map(below(3) === 0 ? () => 0 : () => below(256));
+          const offset = offsetOf();
+          equal(device.write(bytes, offset), bytes.length);
+          if (bytes.length === 0) break;
+          resize(Math.max(model.length, offset + bytes.length));
+          model.set(bytes, offset);
+          break;
+        }
+        default: {
+          const into = new Uint8Array(sizeOf()).fill(7);
+          const offset = offsetOf();
+          const expected = model.slice(offset, offset + into.length);
+          equal(device.read(into, offset), expected.length);
+          if (into.subarray(0, expected.length).some((byte, at) => byte !== expected[at])) throw new Error(`call ${i} read something else`);
+        }
+      }
+      equal(device.size(), model.length);
+    }
+    device.flush();
+    const [{ count: zeros }] = storage.sql.exec('SELECT count(*) AS count FROM pages WHERE data = zeroblob(?) AND id < (SELECT max(id) FROM pages)', ROW_BYTES);
+    return { zeros };
+  }
+
+  quota() {
+    const device = new RowsDevice(this.ctx.storage.sql, 3 * ROW_BYTES);
+    const full = new Uint8Array(ROW_BYTES).fill(1);
+    for (let i = 0; i < 3; i++) device.write(full, i * ROW_BYTES);
+    throws(() => device.write(new Uint8Array(1), 3 * ROW_BYTES), { code: 'TEMPEST_QUOTA_EXCEEDED' });
+    device.write(full, 0);
+    device.flush();
+    equal(device.size(), 3 * ROW_BYTES);
+    device.truncate(0);
+    equal([...this.ctx.storage.sql.exec('SELECT id FROM pages')].length, 0);
+  }
 }
+
+const numbered = (count, value = (i) => i, from = 0) =>
+  Array.from({ length: count }, (_, i) => ({ type: 'put', key: `k${String(from + i).padStart(7, '0')}`, value: value(from + i) }));
+
+const probeOf = (env, name) => env.PROBE.get(env.PROBE.idFromName(name));
 
 const functions = {
   /** Runs a test of the common suite. */
@@ -32,6 +161,273 @@ const functions = {
     };
     const target = makeTarget(api, { openAs });
     await tests.find((test) => test.name === name).run(target);
+  },
+
+  async misuse(env) {
+    for (const bad of [undefined, null, 1, {}, env]) throws(() => connect(bad, 'a'), { name: 'TypeError', message: /binding of a Durable Object/ });
+    for (const bad of [undefined, null, 1, {}, '\ud800']) throws(() => connect(env.TEMPEST, bad), { name: 'TypeError' });
+    for (const bad of ['', 'x'.repeat(101)]) throws(() => connect(env.TEMPEST, bad), { name: 'RangeError' });
+    for (const bad of [null, [], { storage: 'memory' }, { keyEncoding: 'latin1' }, { valueEncoding: 'xml' }, { durability: 'maybe' }, { memtableBytes: 1 << 20 }]) {
+      throws(() => connect(env.TEMPEST, 'a', bad), { name: 'TypeError' });
+    }
+    const db = connect(env.TEMPEST, 'misuse');
+    equal([db.name, db.storage, db.supports], ['misuse', 'object', { persistent: true, strict: true }]);
+    const aborted = AbortSignal.abort(new Error('changed my mind'));
+    for (const call of [db.put('a', 1, { signal: aborted }), db.get('a', { signal: aborted }), db.stats({ signal: aborted })]) {
+      await rejects(call, { message: 'changed my mind' });
+    }
+    await rejects(db.put('a', 1, { durabilty: 'strict' }), { name: 'TypeError', message: /durabilty/ });
+    equal(await db.get('a'), undefined);
+    await db.close();
+    const unused = connect(env.TEMPEST, 'unused');
+    await unused.close();
+  },
+
+  /** What an object makes of those who do not go by connect(). */
+  async strangers(env) {
+    const stub = env.TEMPEST.get(env.TEMPEST.idFromName('strangers'));
+    const db = connect(env.TEMPEST, 'strangers');
+    await db.put('kept', 1);
+    const frame = (op, { size, type = 1, version = 1, count = 1 } = {}) => {
+      const bytes = new Uint8Array(28);
+      const view = new DataView(bytes.buffer);
+      view.setUint16(0, version | (type << 8), true);
+      view.setUint32(8, count, true);
+      view.setUint32(12, size ?? 28, true);
+      bytes[20] = op;
+      return bytes;
+    };
+    for (const op of [0, 8]) await rejects(stub.tempestCall(frame(op)), { name: 'TypeError', message: /opens and closes its store by itself/ });
+    for (const bad of [new Uint8Array(0), new Uint8Array(16), frame(7, { size: 29 }), frame(7, { type: 2 }), frame(7, { count: 2 })]) {
+      await rejects(stub.tempestCall(bad), { name: 'FrameError' });
+    }
+    await rejects(stub.tempestCall(new Uint8Array((16 << 20) + 1)), { name: 'RangeError' });
+    const statusOf = (reply) => new Uint8Array(reply)[20];
+    equal(statusOf(await stub.tempestCall(frame(7, { version: 9 }))), 2);
+    equal(statusOf(await stub.tempestCall(frame(99))), 2);
+    equal(statusOf(await stub.tempestCall(frame(7).buffer)), 0);
+    equal(await db.get('kept'), 1);
+  },
+
+  async put(env, store, from, count, size) {
+    const db = connect(env.TEMPEST, store);
+    return db.batch(numbered(count, (i) => `${i}`.padEnd(size, '.'), from));
+  },
+
+  async read(env, store) {
+    const entries = await connect(env.TEMPEST, store).scan().toArray();
+    return entries.map(([key, value]) => [key, value.length]);
+  },
+
+  async get(env, store, key) {
+    return (await connect(env.TEMPEST, store).get(key)) ?? null;
+  },
+
+  /** A batch of its own keys: all of them say which batch they are of. */
+  async writeBatch(env, store, writer, batch, size) {
+    const db = connect(env.TEMPEST, store);
+    await db.batch(Array.from({ length: size }, (_, i) => ({ type: 'put', key: `${writer}-${String(batch).padStart(6, '0')}-${i}`, value: 'x'.repeat(100 * i) })));
+  },
+
+  /** How many keys each batch has. */
+  async countBatches(env, store) {
+    const counts = {};
+    for await (const key of connect(env.TEMPEST, store).scan().keys()) {
+      const batch = key.slice(0, key.lastIndexOf('-'));
+      counts[batch] = (counts[batch] ?? 0) + 1;
+    }
+    return counts;
+  },
+
+  /** The engine dies, and with it whatever its last call had begun. */
+  async panic(env) {
+    const bystander = connect(env.TEMPEST, 'bystander');
+    await bystander.put('k', 'mine');
+    const other = connect(env.TEMPEST, 'panics');
+    const db = connect(env.TEMPEST, 'panics');
+    await db.batch(numbered(1000));
+    equal(await other.get('k0000999'), 999);
+    const failed = await Promise.allSettled([db.put('lost', 1), db._panic(), db.get('k0000001')]);
+    for (const { reason } of failed) equal([reason?.name, reason?.code], ['TempestError', 'TEMPEST_WORKER_DIED']);
+    ok(/asked to panic/.test(failed[1].reason.message), failed[1].reason.message);
+    await rejects(db.get('k0000001'), { code: 'TEMPEST_WORKER_DIED' });
+    await rejects(other.get('k0000001'), { code: 'TEMPEST_WORKER_DIED' });
+    const next = connect(env.TEMPEST, 'panics');
+    equal(await next.scan().count(), 1000);
+    equal(await next.get('lost'), undefined);
+    await next.put('k', 1);
+    equal(await bystander.get('k'), 'mine');
+  },
+
+  /** Many objects of one isolate at once, one of which dies again and again. */
+  async neighbours(env, count) {
+    const work = async (n) => {
+      for (let round = 0; round < 5; round++) {
+        const db = connect(env.TEMPEST, `neighbour ${n}`);
+        if (n === 0 && round > 0) await rejects(db._panic(), { code: 'TEMPEST_WORKER_DIED' });
+        else await db.batch(numbered(200, (i) => [n, round, i], round * 200));
+        if (n === 0) continue;
+        equal(await db.scan().count(), (round + 1) * 200);
+        for await (const [key, [owner]] of db.scan({ limit: 50 })) if (owner !== n) throw new Error(`${key} of ${owner} in ${n}`);
+        await db.close();
+      }
+    };
+    await Promise.all(Array.from({ length: count }, (_, n) => work(n)));
+    equal(await connect(env.TEMPEST, 'neighbour 0').scan().count(), 200);
+    let most = 0;
+    for (let n = 0; n < count; n++) most = Math.max(most, (await connect(env.TEMPEST, `neighbour ${n}`).stats()).wasmBytes);
+    return most;
+  },
+
+  /** One of many requests in flight. */
+  async mixed(env, n) {
+    const db = connect(env.TEMPEST, 'mixed');
+    switch (n % 5) {
+      case 0:
+        await db.put(`put-${n}`, n);
+        equal(await db.get(`put-${n}`), n);
+        return;
+      case 1:
+        await db.batch(Array.from({ length: 20 }, (_, i) => ({ type: 'put', key: `batch-${n}-${i}`, value: n })));
+        equal(await db.getMany([`batch-${n}-0`, `batch-${n}-19`, `batch-${n}-20`]), [n, n, undefined]);
+        return;
+      case 2: {
+        // A batch is seen whole or not at all.
+        const seen = new Map();
+        for await (const [, value] of db.scan({ prefix: 'batch-' })) seen.set(value, (seen.get(value) ?? 0) + 1);
+        for (const [batch, keys] of seen) equal([batch, keys], [batch, 20]);
+        return;
+      }
+      case 3:
+        await db.put(`gone-${n}`, 'x'.repeat(5000));
+        await db.delete(`gone-${n}`);
+        equal(await db.get(`gone-${n}`), undefined);
+        return;
+      default:
+        // Leaves a scan open, and the request that it is of ends.
+        await db.scan()[Symbol.asyncIterator]().next();
+    }
+  },
+
+  async mixedEnd(env) {
+    const db = connect(env.TEMPEST, 'mixed');
+    return { count: await db.scan().count(), openScans: (await db.stats()).openScans };
+  },
+
+  async openScans(env, store) {
+    return (await connect(env.TEMPEST, store).stats()).openScans;
+  },
+
+  /** Leaves scans open behind it. */
+  async leaveScans(env, store) {
+    const db = connect(env.TEMPEST, store);
+    await db.batch(numbered(20000));
+    for (let i = 0; i < 60; i++) await db.scan()[Symbol.asyncIterator]().next();
+    return (await db.stats()).openScans;
+  },
+
+  /** What connections close, ends with them. */
+  async sessions(env) {
+    const watcher = connect(env.TEMPEST, 'sessions');
+    await watcher.batch(numbered(20000));
+    const one = connect(env.TEMPEST, 'sessions');
+    const two = connect(env.TEMPEST, 'sessions');
+    const iterators = [one, two].map((db) => db.scan()[Symbol.asyncIterator]());
+    for (const iterator of iterators) equal((await iterator.next()).value, ['k0000000', 0]);
+    equal((await watcher.stats()).openScans, 2);
+    await one.close();
+    await rejects(one.get('k0000000'), { code: 'TEMPEST_CLOSED' });
+    equal((await watcher.stats()).openScans, 1);
+    let count = 1;
+    while (!(await iterators[1].next()).done) count++;
+    equal(count, 20000);
+    equal(await two.get('k0000000'), 0);
+  },
+
+  async large(env) {
+    const db = connect(env.TEMPEST, 'large', { valueEncoding: 'view' });
+    const most = (16 << 20) - 100;
+    const results = await Promise.allSettled([db.put('before', new Uint8Array(9)), db.put('large', new Uint8Array(17 << 20)), db.put('after', new Uint8Array(9))]);
+    equal(results.map(({ status, reason }) => reason?.code ?? status), ['fulfilled', 'TEMPEST_INVALID_ARGUMENT', 'fulfilled']);
+    await db.put('most', new Uint8Array(most).fill(3));
+    equal((await db.get('most')).length, most);
+    await db.put('more', new Uint8Array(most).fill(4));
+    // More than one message carries, as one answer and as several.
+    await rejects(db.getMany(['most', 'more', 'before']), { code: 'TEMPEST_INVALID_ARGUMENT', message: /ask for less/ });
+    const values = await Promise.all(['most', 'more', 'before', 'most', 'after'].map((key) => db.get(key)));
+    equal(values.map((value) => value.length), [most, most, 9, most, 9]);
+    await db.destroy();
+  },
+
+  /** A store that is full says so, goes on reading, and writes again when it is emptied. */
+  async full(env) {
+    const db = connect(env.TINY, 'full', { valueEncoding: 'view' });
+    let count = 0;
+    const fill = async () => {
+      for (; count < 200; count++) await db.put(`k${count}`, new Uint8Array(64 << 10).fill(count));
+    };
+    await rejects(fill(), { code: 'TEMPEST_QUOTA_EXCEEDED' });
+    ok(count > 5, String(count));
+    equal((await db.get('k0')).length, 64 << 10);
+    equal(await db.scan().count(), count);
+    await db.destroy();
+    const emptied = connect(env.TINY, 'full', { valueEncoding: 'view' });
+    await emptied.put('k', new Uint8Array(64 << 10));
+    await emptied.destroy();
+  },
+
+  async destroyed(env) {
+    const one = connect(env.PROBE, 'destroyed');
+    const two = connect(env.PROBE, 'destroyed');
+    await one.put('k', 1);
+    equal(await two.get('k'), 1);
+    await one.destroy();
+    await one.destroy();
+    await rejects(one.get('k'), { code: 'TEMPEST_CLOSED' });
+    await rejects(two.get('k'), { code: 'TEMPEST_CLOSED', message: /deleted/ });
+    equal(await probeOf(env, 'destroyed').tables(), []);
+    const three = connect(env.PROBE, 'destroyed');
+    equal(await three.get('k'), undefined);
+    await three.put('k', 2);
+    await connect(env.PROBE, 'destroyed').destroy();
+  },
+
+  /** Each call says what is wrong with a damaged store, and nothing is changed by it. */
+  async damaged(env) {
+    await connect(env.PROBE, 'damaged').batch(numbered(100));
+    const probe = () => probeOf(env, 'damaged');
+    const reset = () => probe().reset().catch(() => undefined);
+    await probe().damage();
+    const before = await probe().fingerprint();
+    await reset();
+    for (let i = 0; i < 2; i++) {
+      const db = connect(env.PROBE, 'damaged');
+      const calls = [db.get('k0000001'), db.put('k', 1), db.scan().toArray(), db.stats()];
+      for (const call of calls) await rejects(call, { name: 'TempestError', code: 'TEMPEST_CORRUPTION' });
+    }
+    equal(await probe().fingerprint(), before);
+    await probe().damage();
+    equal(await connect(env.PROBE, 'damaged').scan().count(), 100, 'it is tried again for each connection');
+  },
+
+  async rows(env) {
+    const db = connect(env.PROBE, 'rows');
+    const probe = probeOf(env, 'rows');
+    await db.get('k');
+    await probe.rows();
+    const value = (i) => `${i}`.padEnd(100, '.');
+    for (let batch = 0; batch < 10; batch++) await db.batch(numbered(100, value, batch * 100));
+    const batches = await probe.rows();
+    for (let i = 0; i < 1000; i++) await db.put(`k${String(i).padStart(7, '0')}`, value(i));
+    return { batches, alone: await probe.rows() };
+  },
+
+  async device(env, seed, count) {
+    return env.PLAIN.get(env.PLAIN.idFromName(`device ${seed}`)).device(seed, count);
+  },
+
+  async quota(env) {
+    await env.PLAIN.get(env.PLAIN.idFromName('quota')).quota();
   },
 };
 
