@@ -2,6 +2,7 @@ package rangedel
 
 import (
 	"slices"
+	"unsafe"
 
 	"tempestkv/kv/base"
 )
@@ -55,6 +56,18 @@ func (l *List) Empty() bool { return l.newest == 0 }
 
 // LargestSeq returns the sequence number of the newest tombstone, 0 for none.
 func (l *List) LargestSeq() base.SeqNum { return l.newest }
+
+// ApproximateBytes returns about what the list takes in memory, in bytes.
+func (l *List) ApproximateBytes() int {
+	n := 0
+	for _, s := range l.sets {
+		n += len(s.keys) + int(unsafe.Sizeof(point{}))*len(s.points) + int(unsafe.Sizeof(base.SeqNum(0)))*len(s.seqs)
+	}
+	for _, t := range l.recent {
+		n += int(unsafe.Sizeof(t)) + len(t.Start) + len(t.End)
+	}
+	return n
+}
 
 // Newest returns the sequence number of the newest tombstone over key that is
 // not above at, 0 where there is none. It does not allocate.
