@@ -8,7 +8,7 @@ declare module 'cloudflare:workers' {
   }
 
   export interface DurableObjectState {
-    readonly id: { toString(): string };
+    readonly id: { readonly name?: string; toString(): string };
     readonly storage: {
       readonly sql: { exec(query: string, ...bindings: unknown[]): SqlCursor };
       transactionSync<T>(run: () => T): T;

@@ -3,7 +3,6 @@
 import { Client, type Link } from '../client.js';
 import { Database, type Durability, durabilityOf } from '../database.js';
 import { type KeyEncoding, keyCodec, type ValueEncoding, valueCodec } from '../encodings.js';
-import type { EngineEvents } from '../engine.js';
 import { describe, messageOf, TempestError, type TempestErrorCode } from '../errors.js';
 import { frameSize, FrameWriter, HEADER_BYTES } from '../frames.js';
 import { checkName, type KeyOf, type ValueOf } from '../open.js';
@@ -11,6 +10,7 @@ import { checkNames } from '../options.js';
 import type { TupleKey } from '../tuple.js';
 import { countOf, entriesOf, errorReply } from './entries.js';
 import { MAX_FRAME_BYTES } from './limits.js';
+import type { SessionEvents } from './sessions.js';
 
 /** The binding of a class of objects: what is used of a `DurableObjectNamespace`. */
 export interface TempestNamespace {
@@ -71,11 +71,16 @@ export function connect(namespace: TempestNamespace, name: string, options: Conn
     throw new TypeError(`connect takes the binding of a Durable Object, not ${describe(namespace)}; is it in wrangler.toml?`);
   }
   checkName(name);
+  return databaseOn(name, options, (events) => new ObjectLink(namespace.get(namespace.idFromName(name)), events));
+}
+
+/** A database on a link to an object's engine. */
+export function databaseOn(name: string, options: ConnectOptions, linkOf: (events: SessionEvents) => Link): Database<string, unknown> {
   checkNames('options', options, CONNECT_NAMES);
   const keys = keyCodec(options.keyEncoding);
   const values = valueCodec(options.valueEncoding);
   const durability = durabilityOf(options.durability, 'relaxed');
-  const link = new ObjectLink(namespace.get(namespace.idFromName(name)), {
+  const link = linkOf({
     reply: (frame) => client.receive(frame),
     died: (error) => client.died(error),
   });
@@ -102,7 +107,7 @@ class ObjectLink implements Link {
   readonly isShared = true;
   readonly isConfined = true;
   readonly #object: { tempestSession(): SessionStub };
-  readonly #events: EngineEvents;
+  readonly #events: SessionEvents;
   #session: SessionStub | undefined;
 
   /** How many requests wait for their answers, and how many frames for theirs. */
@@ -111,7 +116,7 @@ class ObjectLink implements Link {
   #isReceiving = false;
   #isOver = false;
 
-  constructor(object: { tempestSession(): SessionStub }, events: EngineEvents) {
+  constructor(object: { tempestSession(): SessionStub }, events: SessionEvents) {
     this.#object = object;
     this.#events = events;
   }

@@ -2,10 +2,14 @@
 
 import { DurableObject, RpcTarget } from 'cloudflare:workers';
 import wasm from './tempestkv.wasm';
+import type { Database } from '../database.js';
 import type { EngineEvents } from '../engine.js';
 import { asStorageError, TempestError } from '../errors.js';
 import { Host } from '../host.js';
+import type { KeyOf, ValueOf } from '../open.js';
+import type { TupleKey } from '../tuple.js';
 import { Background } from './background.js';
+import { type ConnectOptions, databaseOn } from './connect.js';
 import { entriesOf, errorReply } from './entries.js';
 import { MAX_FRAME_BYTES, OBJECT_MEMTABLE_BYTES, OBJECT_MOST_BYTES } from './limits.js';
 import { RowsDevice } from './rows.js';
@@ -24,7 +28,6 @@ export interface ObjectOptions {
 interface Running {
   readonly host: Host;
   readonly sessions: Sessions;
-  readonly mailboxes: Set<Mailbox>;
 }
 
 /**
@@ -49,23 +52,19 @@ export class TempestObject<Env = unknown> extends DurableObject<Env> {
   readonly #background = new Background(() => void this.ctx.storage.setAlarm(Date.now()));
   #running: Running | undefined;
 
-  /** Why the store could not be opened. */
-  #failure: TempestError | undefined;
-
   constructor(ctx: ConstructorParameters<typeof DurableObject>[0], env: Env) {
     super(ctx, env);
     void this.#start();
   }
 
-  /** Opens the store where it is not open. No call is taken before that is done. */
-  #start(): Promise<void> {
+  /** Opens the store, where it is not open, and returns it, or why it could not be opened. No call is taken before that is done. */
+  async #start(): Promise<Running | TempestError> {
+    if (this.#running !== undefined) return this.#running;
     return this.ctx.blockConcurrencyWhile(async () => {
-      if (this.#running !== undefined) return;
       try {
-        this.#running = await this.#open();
-        this.#failure = undefined;
+        return (this.#running ??= await this.#open());
       } catch (error) {
-        this.#failure = asStorageError(error);
+        return asStorageError(error);
       }
     });
   }
@@ -93,7 +92,7 @@ export class TempestObject<Env = unknown> extends DurableObject<Env> {
       { name: this.ctx.id.toString(), wasmUrl: 'tempestkv.wasm', module: wasm, lockWaitMillis: 0, memtableBytes, device },
       events,
     );
-    return { host, sessions, mailboxes: new Set() };
+    return { host, sessions };
   }
 
   /**
@@ -117,8 +116,30 @@ export class TempestObject<Env = unknown> extends DurableObject<Env> {
    * @internal
    */
   async tempestSession(): Promise<Session> {
-    if (this.#running === undefined) await this.#start();
-    return new Session(this.#running ?? this.#failure!, () => this.#destroy());
+    return new Session(await this.#start(), () => this.#destroy());
+  }
+
+  /**
+   * The store, for methods of the object itself: calls are made in place. It lasts as long as the object, so one is enough, and need not be closed.
+   * Rejects where the store cannot be opened.
+   */
+  protected database<const O extends ConnectOptions = ConnectOptions>(options?: O): Promise<Database<KeyOf<O>, ValueOf<O>>>;
+  /** The store, with the types of its keys and values spelled out: `this.database<string, Note>()`. */
+  protected database<K extends string | Uint8Array | TupleKey, V>(options?: ConnectOptions): Promise<Database<K, V>>;
+  protected async database(options: ConnectOptions = {}): Promise<Database<string, unknown>> {
+    const running = await this.#start();
+    if (running instanceof TempestError) throw running;
+    return databaseOn(this.ctx.id.name ?? this.ctx.id.toString(), options, (events) => {
+      const number = running.sessions.begin(events);
+      return {
+        isShared: true,
+        send: (writer) => running.sessions.send(number, writer.finish()),
+        release: async (isDoomed) => {
+          running.sessions.end(number);
+          if (isDoomed) await this.#destroy();
+        },
+      };
+    });
   }
 
   /** Deletes the store; the next session makes a new one. */
@@ -127,8 +148,7 @@ export class TempestObject<Env = unknown> extends DurableObject<Env> {
       const running = this.#running;
       this.#running = undefined;
       running?.host.release();
-      const deleted = new TempestError('TEMPEST_CLOSED', 'the store has been deleted');
-      for (const mailbox of running?.mailboxes ?? []) mailbox.fail(deleted);
+      running?.sessions.died(new TempestError('TEMPEST_CLOSED', 'the store has been deleted'));
       await this.ctx.storage.deleteAlarm();
       await this.ctx.storage.deleteAll();
     });
@@ -153,8 +173,7 @@ export class Session extends RpcTarget {
     this.#to = to;
     this.#destroy = destroy;
     if (to instanceof TempestError) return;
-    this.#number = to.sessions.begin((frame) => this.#mailbox.put(frame));
-    to.mailboxes.add(this.#mailbox);
+    this.#number = to.sessions.begin(this.#mailbox);
   }
 
   /** Sends a request frame, and answers with the reply frames that are here at once. */
@@ -172,11 +191,12 @@ export class Session extends RpcTarget {
 
   #send(from: ArrayBuffer | Uint8Array): void {
     const frame = from instanceof Uint8Array ? from : new Uint8Array(from);
+    this.#mailbox.check();
     if (frame.length > MAX_FRAME_BYTES) throw new RangeError(`a frame of ${frame.length} bytes is larger than ${MAX_FRAME_BYTES}`);
     if (this.#to instanceof TempestError) {
       const ids = entriesOf(frame).map(({ id }) => id);
       this.#mailbox.sent(frame);
-      this.#mailbox.put(errorReply(ids, this.#to));
+      this.#mailbox.reply(errorReply(ids, this.#to));
     } else {
       this.#to.sessions.send(this.#number, frame);
       this.#mailbox.sent(frame);
@@ -195,8 +215,6 @@ export class Session extends RpcTarget {
   }
 
   [Symbol.dispose](): void {
-    if (this.#to instanceof TempestError) return;
-    this.#to.mailboxes.delete(this.#mailbox);
-    this.#to.sessions.end(this.#number);
+    if (!(this.#to instanceof TempestError)) this.#to.sessions.end(this.#number);
   }
 }

@@ -12,18 +12,24 @@ const SESSION_AT = 4;
 const FIRST_SESSION = 1;
 const LAST_SESSION = 0xffff_ffff;
 
-/** What takes the reply frames of a session. */
-type Sink = (frame: Uint8Array<ArrayBuffer>) => void;
+/** What a session's client is told. */
+export interface SessionEvents {
+  /** A reply frame. */
+  reply(frame: Uint8Array<ArrayBuffer>): void;
 
-interface Session {
-  readonly sink: Sink;
+  /** Nothing more will come. */
+  died(error: TempestError): void;
+}
+
+interface SessionState {
+  readonly events: SessionEvents;
   readonly open: OpenThings;
 }
 
 /** The sessions of one engine. */
 export class Sessions {
   readonly #submit: (frame: Uint8Array) => void;
-  readonly #sessions = new Map<number, Session>();
+  readonly #sessions = new Map<number, SessionState>();
   #next = FIRST_SESSION;
 
   /** @param submit - Gives the engine a request frame. */
@@ -31,12 +37,12 @@ export class Sessions {
     this.#submit = submit;
   }
 
-  /** Begins a session whose replies go to `sink`, and returns its number. */
-  begin(sink: Sink): number {
+  /** Begins a session and returns its number. */
+  begin(events: SessionEvents): number {
     while (this.#sessions.has(this.#next)) this.#advance();
     const session = this.#next;
     this.#advance();
-    this.#sessions.set(session, { sink, open: new OpenThings() });
+    this.#sessions.set(session, { events, open: new OpenThings() });
     return session;
   }
 
@@ -66,7 +72,14 @@ export class Sessions {
 
   /** Passes a reply frame on to its session. One of a session that has ended is dropped. */
   receive(frame: Uint8Array<ArrayBuffer>): void {
-    this.#sessions.get(readU32(frame, SESSION_AT))?.sink(frame);
+    this.#sessions.get(readU32(frame, SESSION_AT))?.events.reply(frame);
+  }
+
+  /** Ends all sessions, because the engine has. */
+  died(error: TempestError): void {
+    const sessions = [...this.#sessions.values()];
+    this.#sessions.clear();
+    for (const { events } of sessions) events.died(error);
   }
 
   /** Ends a session: its scans are closed, and what is still to be answered is answered to nobody. A second time does nothing. */
@@ -82,7 +95,7 @@ export class Sessions {
 }
 
 /** The reply frames of a session on their way to a client that has to ask for them. */
-export class Mailbox {
+export class Mailbox implements SessionEvents {
   readonly #frames: Uint8Array<ArrayBuffer>[] = [];
   #unanswered = 0;
   #failure: TempestError | undefined;
@@ -93,20 +106,23 @@ export class Mailbox {
     return this.#unanswered > 0;
   }
 
+  /** Throws where no answer will come to what is sent. */
+  check(): void {
+    if (this.#failure !== undefined) throw this.#failure;
+  }
+
   /** Hears of a request frame that is sent. */
   sent(frame: Uint8Array): void {
     this.#unanswered += countOf(frame);
   }
 
-  /** Takes a reply frame. */
-  put(frame: Uint8Array<ArrayBuffer>): void {
+  reply(frame: Uint8Array<ArrayBuffer>): void {
     this.#unanswered -= countOf(frame);
     this.#frames.push(frame.length > MAX_REPLY_BYTES ? tooLarge(frame) : frame);
     this.#awaken();
   }
 
-  /** Nothing more will come. */
-  fail(error: TempestError): void {
+  died(error: TempestError): void {
     this.#failure ??= error;
     this.#awaken();
   }
@@ -122,7 +138,7 @@ export class Mailbox {
    */
   take(mostBytes = REPLY_BYTES): ArrayBuffer {
     const frames = this.#frames;
-    if (frames.length === 0 && this.#failure !== undefined) throw this.#failure;
+    if (frames.length === 0) this.check();
     if (frames.length === 1) return frames.pop()!.buffer;
     let size = 0;
     let count = 0;

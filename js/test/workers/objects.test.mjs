@@ -39,6 +39,8 @@ test('a store that is full says so and goes on reading', () => worker.call('full
 
 test('a store that is destroyed is gone, and its name can be used again', () => worker.call('destroyed'));
 
+test('methods of an object use its store in place', () => worker.call('inside'));
+
 test('a damaged store says so to every call, and is not changed', () => worker.call('damaged'));
 
 test('a thousand puts in batches of a hundred write at most a fifth of a row a key', async (t) => {

@@ -50,6 +50,14 @@ export class ProbeObject extends TempestObject {
     return rowsSoFar();
   }
 
+  /** Uses the store in place. */
+  async count(by) {
+    const db = await this.database();
+    const count = ((await db.get('count')) ?? 0) + by;
+    await db.put('count', count);
+    return count;
+  }
+
   reset() {
     this.ctx.abort('reset by a test');
   }
@@ -408,6 +416,18 @@ const functions = {
     equal(await probe().fingerprint(), before);
     await probe().damage();
     equal(await connect(env.PROBE, 'damaged').scan().count(), 100, 'it is tried again for each connection');
+  },
+
+  /** A class of its own has methods that use the store in place, beside those who are connected. */
+  async inside(env) {
+    const probe = probeOf(env, 'inside');
+    const db = connect(env.PROBE, 'inside');
+    equal(await probe.count(2), 2);
+    equal(await db.get('count'), 2);
+    await db.put('count', 40);
+    equal(await probe.count(2), 42);
+    await db.destroy();
+    equal(await probe.count(1), 1);
   },
 
   async rows(env) {

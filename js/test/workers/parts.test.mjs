@@ -1,0 +1,227 @@
+// The parts one by one, in Node: the link, sessions, background work.
+
+import assert from 'node:assert/strict';
+import { describe, test } from 'node:test';
+import { Background, connect, errorReply, Mailbox, Sessions, TempestError, frames, workerLimits } from '../../../build/js/internal.js';
+import { errorBody, parseFrame, replyFrame, u64 } from '../fake-link.mjs';
+
+const turn = () => new Promise((resolve) => setImmediate(resolve));
+const join = (...parts) => Uint8Array.from(parts.flatMap((part) => [...part])).buffer;
+const isRejected = (code, message = /./) => (error) => error.name === 'TempestError' && error.code === code && message.test(error.message);
+
+/** An object whose answers a test gives. */
+function fakeObject() {
+  const object = { sessions: 0, sent: [], receives: [], destroyed: 0, disposed: 0, answer: () => new ArrayBuffer(0) };
+  const session = {
+    send: async (buffer) => {
+      const frame = parseFrame(new Uint8Array(buffer));
+      object.sent.push(frame);
+      return object.answer(frame);
+    },
+    receive: () => new Promise((resolve, reject) => object.receives.push({ resolve, reject })),
+    destroy: async () => void object.destroyed++,
+    [Symbol.dispose ?? Symbol.for('dispose')]: () => object.disposed++,
+  };
+  const namespace = { idFromName: (name) => `id of ${name}`, get: (id) => ((object.id = id), { tempestSession: () => (object.sessions++, session) }) };
+  return { object, namespace };
+}
+
+const answerOk = ({ entries }) => join(replyFrame(entries.map(({ id }) => ({ id, body: u64(7) }))));
+
+describe('the link to an object', () => {
+  test('a turn is one message, and the session comes with the first', async () => {
+    const { object, namespace } = fakeObject();
+    const db = connect(namespace, 'notes');
+    object.answer = answerOk;
+    assert.equal(object.sessions, 0);
+    assert.deepEqual(await Promise.all([db.put('a', 1), db.delete('b')]), [7, 7]);
+    assert.equal(await db.put('c', 1), 7);
+    assert.equal(object.id, 'id of notes');
+    assert.deepEqual([object.sessions, object.sent.length, object.receives.length], [1, 2, 0]);
+    await db.close();
+    assert.deepEqual(object.sent.map(({ entries }) => entries.map(({ op }) => op)), [[1, 1], [1]], 'an object is not closed by its clients');
+    assert.equal(object.disposed, 1);
+  });
+
+  test('answers come together, late, and in another order', async () => {
+    const { object, namespace } = fakeObject();
+    const db = connect(namespace, 'notes');
+    const calls = [db.put('a', 1), db.put('b', 2), db.put('c', 3)];
+    await turn();
+    assert.equal(object.receives.length, 1, 'what was not answered is asked for');
+    const later = db.put('d', 4);
+    await turn();
+    assert.equal(object.receives.length, 1, 'once at a time');
+    const ids = object.sent.flatMap(({ entries }) => entries.map(({ id }) => id));
+    object.receives[0].resolve(join(replyFrame([{ id: ids[3], body: u64(4) }]), replyFrame([{ id: ids[0], body: u64(1) }, { id: ids[2], body: u64(3) }])));
+    assert.deepEqual(await Promise.all([calls[0], calls[2], later]), [1, 3, 4]);
+    await turn();
+    assert.equal(object.receives.length, 2);
+    object.receives[1].resolve(join(replyFrame([{ id: ids[1], body: u64(2) }])));
+    assert.equal(await calls[1], 2);
+    await turn();
+    assert.equal(object.receives.length, 2, 'nothing is left to ask for');
+  });
+
+  test('a connection that breaks fails every call, and those that come after', async () => {
+    const broken = Object.assign(new Error('The object was reset.'), { durableObjectReset: true });
+    const { object, namespace } = fakeObject();
+    const db = connect(namespace, 'notes');
+    const waiting = db.put('a', 1);
+    await turn();
+    object.receives[0].reject(broken);
+    await assert.rejects(waiting, (error) => isRejected('TEMPEST_WORKER_DIED', /was reset/)(error) && error.cause === broken);
+    await assert.rejects(db.get('a'), isRejected('TEMPEST_WORKER_DIED'));
+    await assert.rejects(db.destroy(), isRejected('TEMPEST_WORKER_DIED'));
+    await db.close();
+    assert.deepEqual([object.sent.length, object.destroyed], [1, 0]);
+  });
+
+  test('an error of ours keeps its code on the way', async () => {
+    const { object, namespace } = fakeObject();
+    const db = connect(namespace, 'notes');
+    object.answer = () => Promise.reject(Object.assign(new Error('deleted'), { code: 'TEMPEST_CLOSED' }));
+    await assert.rejects(db.get('a'), isRejected('TEMPEST_CLOSED'));
+  });
+
+  test('an answer that makes no sense ends the connection', async () => {
+    for (const nonsense of [new Uint8Array(3), new Uint8Array(16), join(replyFrame([{ id: 99, body: u64(1) }]))]) {
+      const { object, namespace } = fakeObject();
+      object.answer = () => nonsense;
+      await assert.rejects(connect(namespace, 'notes').get('a'), isRejected('TEMPEST_WORKER_DIED', /makes no sense/));
+    }
+  });
+
+  test('a turn larger than a frame is cut up, and only a call that is too large by itself fails', async () => {
+    const { object, namespace } = fakeObject();
+    const db = connect(namespace, 'notes', { valueEncoding: 'view' });
+    object.answer = answerOk;
+    const sizes = [6, 6, 6, 17, 6].map((mebibytes) => mebibytes << 20);
+    const results = await Promise.allSettled(sizes.map((size, i) => db.put(`k${i}`, new Uint8Array(size))));
+    assert.deepEqual(results.map(({ status, reason }) => reason?.code ?? status), ['fulfilled', 'fulfilled', 'fulfilled', 'TEMPEST_INVALID_ARGUMENT', 'fulfilled']);
+    assert.ok(object.sent.every(({ header }) => header.size <= workerLimits.MAX_FRAME_BYTES));
+    assert.equal(object.sent.flatMap(({ entries }) => entries).length, 4);
+  });
+
+  test('destroy begins a session where there is none yet', async () => {
+    const { object, namespace } = fakeObject();
+    await connect(namespace, 'notes').destroy();
+    assert.deepEqual([object.sessions, object.destroyed, object.sent.length], [1, 1, 0]);
+  });
+});
+
+describe('sessions', () => {
+  const request = (...entries) => {
+    const writer = new frames.FrameWriter();
+    for (const [id, op] of entries) writer.end(writer.begin(id, op, 0));
+    return writer.finish().slice();
+  };
+  const replyTo = (session, ...entries) => {
+    const frame = replyFrame(entries);
+    new DataView(frame.buffer).setUint32(4, session, true);
+    return frame;
+  };
+
+  test('each has its own ids, and its own answers', () => {
+    const sent = [];
+    const sessions = new Sessions((frame) => sent.push(parseFrame(frame).header.session));
+    const got = { one: [], two: [] };
+    const one = sessions.begin({ reply: (frame) => got.one.push(frame) });
+    const two = sessions.begin({ reply: (frame) => got.two.push(frame) });
+    sessions.send(one, request([0, 2]));
+    sessions.send(two, request([0, 2]));
+    assert.deepEqual(sent, [one, two]);
+    assert.ok(one !== two && one > 0 && two > 0);
+    sessions.receive(replyTo(two, { id: 0 }));
+    sessions.receive(replyTo(0, { id: 0 }));
+    assert.deepEqual([got.one.length, got.two.length], [0, 1]);
+  });
+
+  test('what a session has open is closed when it ends, and nothing else', () => {
+    const sent = [];
+    const sessions = new Sessions((frame) => sent.push(parseFrame(frame)));
+    const one = sessions.begin({ reply: () => assert.fail('it has ended') });
+    sessions.send(one, request([0, 4], [1, 2], [2, 4], [3, 4]));
+    sessions.send(one, request([2, 1]));
+    sent.length = 0;
+    sessions.end(one);
+    sessions.end(one);
+    assert.equal(sent.length, 1);
+    assert.equal(sent[0].header.session, one);
+    assert.deepEqual(sent[0].entries.map(({ op, body }) => [op, ...body]), [[6, 0, 0, 0, 0], [6, 3, 0, 0, 0]]);
+    assert.ok(sent[0].entries.every(({ id }) => id >= 2 ** 31));
+    sessions.receive(replyTo(one, { id: 0 }));
+    assert.throws(() => sessions.send(one, request([0, 2])), isRejected('TEMPEST_CLOSED'));
+    sessions.end(sessions.begin({}));
+    assert.equal(sent.length, 1, 'where nothing is open nothing is sent');
+  });
+
+  test('a mailbox gives what is there, and waits for what is not', async () => {
+    const mailbox = new Mailbox();
+    assert.equal(mailbox.take().byteLength, 0);
+    mailbox.sent(request([0, 2], [1, 2], [2, 2]));
+    let arrivals = 0;
+    const waiting = [mailbox.arrival(), mailbox.arrival()].map((promise) => promise.then(() => arrivals++));
+    const answered = mailbox.answered().then(() => arrivals);
+    await turn();
+    assert.equal(arrivals, 0);
+    mailbox.reply(replyFrame([{ id: 1 }]));
+    await Promise.all(waiting);
+    mailbox.reply(replyFrame([{ id: 0 }, { id: 2 }]));
+    assert.equal(await answered, 2);
+    assert.equal(mailbox.take(1).byteLength, 16 + 12, 'one at least');
+    assert.equal(mailbox.take().byteLength, 16 + 24);
+    mailbox.sent(request([3, 2]));
+    const ended = [mailbox.arrival(), mailbox.answered()];
+    mailbox.died(new TempestError('TEMPEST_CLOSED', 'deleted'));
+    await Promise.all(ended);
+    assert.throws(() => mailbox.take(), isRejected('TEMPEST_CLOSED'));
+    assert.throws(() => mailbox.check(), isRejected('TEMPEST_CLOSED'));
+  });
+
+  test('an error for each call of a frame', () => {
+    const { header, entries } = parseFrame(errorReply([5, 9], new TempestError('TEMPEST_IO_ERROR', 'why')));
+    assert.deepEqual([header.type, header.count], [2, 2]);
+    assert.deepEqual(entries.map(({ id, op, body }) => [id, op, ...body]), [5, 9].map((id) => [id, 2, ...errorBody('TEMPEST_IO_ERROR', 'why')]));
+  });
+});
+
+describe('background work', () => {
+  /** An engine that wants so many steps more. */
+  function engine(steps) {
+    const work = { steps, done: 0, alarms: 0 };
+    work.background = new Background(() => work.alarms++);
+    work.pump = () => {
+      work.done++;
+      if (work.done < work.steps) work.background.schedule(work.pump);
+    };
+    work.background.schedule(work.pump);
+    return work;
+  }
+  const until = async (isDone) => {
+    while (!isDone()) await turn();
+  };
+
+  test('a little is done behind the call, and takes no alarm', async () => {
+    const work = engine(5);
+    assert.equal(work.done, 0, 'not within it');
+    await until(() => work.done === 5);
+    await turn();
+    assert.equal(work.alarms, 0);
+    await work.background.alarm();
+    assert.equal(work.done, 5);
+  });
+
+  test('what is left is done by alarms, and by the calls that come before them', async () => {
+    const behind = workerLimits.STEPS_BEHIND_CALL;
+    const work = engine(1000);
+    await until(() => work.alarms === 1);
+    assert.equal(work.done, behind);
+    work.background.goOn();
+    work.background.goOn();
+    await until(() => work.alarms === 2);
+    assert.equal(work.done, 2 * behind, 'one round at a time');
+    for (let alarms = 2; work.alarms === alarms; alarms++) await work.background.alarm();
+    assert.equal(work.done, 1000);
+  });
+});
