@@ -56,6 +56,10 @@ interop/node_modules/.package-lock.json: interop/package.json interop/package-lo
 	npm ci --prefix interop --no-audit --no-fund
 	touch $@
 
+js/test/workers/node_modules/.package-lock.json: js/test/workers/package.json js/test/workers/package-lock.json
+	npm ci --prefix js/test/workers --no-audit --no-fund
+	touch $@
+
 js/dist/index.js: build/tempestkv.wasm js/node_modules/.package-lock.json $(JS_SOURCES)
 	npm run --prefix js build
 	touch $@
@@ -65,7 +69,7 @@ site/dist/index.html: js/dist/index.js site/node_modules/.package-lock.json $(SI
 	touch $@
 
 .PHONY: test
-test: check test-go test-interop test-wasm test-js test-browser size ## everything CI runs
+test: check test-go test-interop test-wasm test-js test-workers test-browser size ## everything CI runs
 
 .PHONY: check
 check: js/dist/index.js ## formatting, vet, modules, builds for every target, types
@@ -101,6 +105,10 @@ test-wasm: ## the bridge's and the engine's tests as WebAssembly, under Node
 .PHONY: test-js
 test-js: js/dist/index.js ## the package's tests in Node
 	npm test --prefix js
+
+.PHONY: test-workers
+test-workers: js/dist/index.js js/test/workers/node_modules/.package-lock.json ## the package in Cloudflare's runtime, restarts and kills included
+	npm test --prefix js/test/workers
 
 .PHONY: chromium
 chromium:
@@ -144,4 +152,4 @@ soak: ## what takes longer: many more model checks, crashes and fuzzing
 
 .PHONY: clean
 clean: ## remove what was built
-	rm -rf build js/dist site/dist js/node_modules site/node_modules bench/node_modules interop/node_modules
+	rm -rf build js/dist site/dist js/node_modules site/node_modules bench/node_modules interop/node_modules js/test/workers/node_modules

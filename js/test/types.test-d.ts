@@ -121,7 +121,7 @@ export async function encodings(): Promise<void> {
 export async function devices(): Promise<void> {
   const device: Device = new MemoryDevice();
   await using db = await open('memory', { device });
-  is<Same<typeof db.storage, 'opfs' | 'memory' | 'device'>>();
+  is<Same<typeof db.storage, 'opfs' | 'memory' | 'device' | 'object'>>();
   await using scan = db.scan();
   is<Same<typeof scan, Scan<[string, unknown], string, unknown>>>();
   try {
