@@ -6,7 +6,7 @@ import (
 
 	"tempestkv/kv/base"
 	"tempestkv/kv/batch"
-	"tempestkv/kv/memtable"
+	"tempestkv/kv/manifest"
 	"tempestkv/kv/vfs"
 	"tempestkv/kv/wal"
 )
@@ -29,21 +29,43 @@ type DB struct {
 	ended   chan struct{} // closed when the worker has ended
 	fate    error         // why it ended; set before ended is closed
 
+	closed chan struct{} // closed when nothing uses the files any more
+
 	openScans atomic.Int32
 	recovery  Recovery
+	tables    *tableCache
+	bg        *background
+
+	// flushDone is closed when the flush under way has ended; nil where there
+	// is none.
+	flushDone atomic.Pointer[chan struct{}]
 
 	// What follows belongs to the worker.
-	mem     *memtable.Table
-	imm     []*memtable.Table // newest last
-	logNum  uint64
-	logFile vfs.File
-	log     *wal.Writer
-	visible base.SeqNum
-	synced  bool  // the log's bytes are all durable
-	marked  bool  // a sync marker already says so
-	failed  error // why the DB is read-only
-	closing bool
-	oldLogs int64 // bytes in the logs of immutable memtables
+	mem      *layer
+	imm      []*layer // newest last
+	manifest *manifest.Log
+	logFile  vfs.File
+	log      *wal.Writer
+	visible  base.SeqNum
+	synced   bool  // the log's bytes are all durable
+	marked   bool  // a sync marker already says so
+	failed   error // why the DB is read-only
+	closing  bool
+	closeErr error
+	oldLogs  int64 // bytes in the logs of immutable memtables
+	next     preparedLog
+
+	compacting    *compaction // nil where none is under way
+	backgroundErr error       // why the last job failed; nil after one that did not
+	backoff       bool        // no job begins until a write needs one
+	doubtful      []*manifest.FileMeta
+	metrics       Metrics
+
+	// Writes that wait for room, oldest first, and reads that wait for them.
+	held       []writeRequest
+	parked     []func()
+	parkedGets []getRequest
+	owed       int64 // bytes of compaction to wait for before the next write
 
 	// The calls being carried out, for end to answer should a panic end them.
 	unanswered []writeRequest
@@ -57,15 +79,17 @@ type DB struct {
 }
 
 // Sink takes the answers of calls made with SendWrite and SendGet. Its methods
-// are called on the worker, in the order in which the calls take effect. They
 // must not wait and must not call the DB.
 type Sink interface {
 	// WriteDone tells of a write: the sequence number of its last operation,
-	// or an error.
+	// or an error. It is called on the worker, in the order in which writes
+	// take effect.
 	WriteDone(id uint64, seq base.SeqNum, err error)
 
 	// GetDone tells of one key of a get, in the order of its keys. The value
-	// is valid only during the call. ErrNotFound for a missing key.
+	// is valid only during the call. ErrNotFound for a missing key. It is
+	// called on the worker, or, where tables had to be read without
+	// Options.ReadInPlace, on another goroutine.
 	GetDone(id uint64, value []byte, err error)
 }
 
@@ -87,9 +111,11 @@ type getRequest struct {
 // Open opens the store in fs, and makes it if there is none. The caller keeps
 // fs and closes it after the DB.
 //
-// ErrCorruption where the logs are damaged in a place that a crash cannot
-// explain; nothing is changed then. What a crash did explain, a torn end of
-// the last log, is cut off and told by Recovery.
+// ErrCorruption where the logs or the manifest are damaged in a place that a
+// crash cannot explain, or a file is missing; nothing is changed then. What a
+// crash did explain, a torn end of the last log, is cut off and told by
+// Recovery. ErrNotSupported where a newer version wrote the store,
+// ErrInvalidArgument where another comparer did.
 func Open(fs vfs.FS, opts *Options) (*DB, error) {
 	o := opts.withDefaults()
 	db := &DB{
@@ -101,10 +127,14 @@ func Open(fs vfs.FS, opts *Options) (*DB, error) {
 		scans:   make(chan scanRequest, QueueLength),
 		control: make(chan func()),
 		ended:   make(chan struct{}),
+		closed:  make(chan struct{}),
+		tables:  newTableCache(fs, o.Comparer, o.TableCacheBytes, o.BlockCacheBytes),
+		bg:      newBackground(),
 	}
 	if err := db.recover(); err != nil {
 		return nil, err
 	}
+	db.schedule()
 	go db.work()
 	return db, nil
 }
@@ -203,6 +233,7 @@ func (db *DB) SendGetMany(ctx Context, keys [][]byte, id uint64, sink Sink) erro
 // waiter is the Sink behind the calls that wait.
 type waiter struct {
 	done   chan struct{}
+	rest   chan *pending // what the caller's goroutine is to finish
 	left   int
 	seq    base.SeqNum
 	values [][]byte
@@ -228,10 +259,18 @@ func (w *waiter) GetDone(_ uint64, value []byte, err error) {
 	}
 }
 
+func (w *waiter) resume(p *pending) { w.rest <- p }
+
 // wait returns when the call has been answered. The worker answers every call
 // that it was sent, so this needs no way out; a cancelled context could not
 // take the call back anyway.
-func (w *waiter) wait() { <-w.done }
+func (w *waiter) wait() {
+	select {
+	case <-w.done:
+	case p := <-w.rest:
+		p.finish()
+	}
+}
 
 // Apply commits b: all of its operations or none. It returns the sequence
 // number of the last one. b may be reused afterwards. ctx ends the wait for a
@@ -288,7 +327,7 @@ func (db *DB) GetMany(ctx Context, keys [][]byte) ([][]byte, error) {
 	if len(keys) == 0 {
 		return nil, db.Fate()
 	}
-	w := &waiter{done: make(chan struct{}), left: len(keys)}
+	w := &waiter{done: make(chan struct{}), rest: make(chan *pending, 1), left: len(keys)}
 	if err := db.SendGetMany(ctx, keys, 0, w); err != nil {
 		return nil, err
 	}
@@ -296,7 +335,7 @@ func (db *DB) GetMany(ctx Context, keys [][]byte) ([][]byte, error) {
 	return w.values, w.err
 }
 
-// do runs f on the worker, behind the writes sent so far.
+// do runs f on the worker.
 func (db *DB) do(ctx Context, f func()) error {
 	done := make(chan struct{})
 	if err := send(ctx, db, db.control, func() { f(); close(done) }); err != nil {
@@ -310,46 +349,20 @@ func (db *DB) do(ctx Context, f func()) error {
 	}
 }
 
-// Stats are figures about a DB at one moment.
-type Stats struct {
-	Sequence      base.SeqNum // of the last write
-	OpenScans     int
-	Memtables     int   // mutable one included
-	MemtableBytes int64 // in all memtables
-	Logs          int
-	LogBytes      int64 // in all logs, headers included
-}
-
-// Stats returns figures about the DB.
-func (db *DB) Stats(ctx Context) (Stats, error) {
-	var s Stats
-	err := db.do(ctx, func() {
-		s.Sequence = db.visible
-		s.OpenScans = int(db.openScans.Load())
-		s.Memtables = len(db.imm) + 1
-		s.MemtableBytes = int64(db.mem.ApproximateBytes())
-		for _, m := range db.imm {
-			s.MemtableBytes += int64(m.ApproximateBytes())
-		}
-		s.Logs = len(db.imm) + 1
-		s.LogBytes = db.oldLogs + db.log.Offset()
-	})
-	return s, err
-}
-
 // Close waits for the calls under way, makes everything durable and ends the
 // worker. Open scans fail with ErrClosed. It returns the error of the last
 // sync, if any; closing a closed DB is no error.
 func (db *DB) Close() error {
-	var err error
 	end := db.do(nil, func() {
 		db.serveWaiting()
 		db.closing = true
-		err = db.seal()
 	})
-	<-db.ended
+	<-db.closed
 	if end != nil && db.fate != ErrClosed {
 		return db.fate
 	}
-	return err
+	if end != nil {
+		return nil
+	}
+	return db.closeErr
 }

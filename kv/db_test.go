@@ -133,8 +133,8 @@ func TestEveryStoreKeepsWhatWasWritten(t *testing.T) {
 				t.Fatal(err)
 			}
 			before, err := db.Stats(ctx)
-			if err != nil || before.Logs < 3 {
-				t.Fatalf("%+v, %v: want several logs", before, err)
+			if err != nil || before.Flushes < 1 {
+				t.Fatalf("%+v, %v: want flushes", before, err)
 			}
 			for round := range 3 {
 				wantMissing(t, db, "b")
@@ -154,11 +154,24 @@ func TestEveryStoreKeepsWhatWasWritten(t *testing.T) {
 					t.Fatalf("recovery %+v, want sequence %d", r, before.Sequence)
 				}
 			}
-			after, _ := db.Stats(ctx)
-			if after.LogBytes != before.LogBytes+19 { // one sync marker, at the first close
-				t.Errorf("logs grew from %d to %d bytes by opening and closing", before.LogBytes, after.LogBytes)
-			}
 		})
+	}
+}
+
+func TestOpeningAndClosingDoesNotGrowTheLog(t *testing.T) {
+	fs := vfs.NewMem()
+	db := open(t, fs, nil)
+	put(t, db, "k", "v")
+	before, _ := db.Stats(ctx)
+	for range 3 {
+		if err := db.Close(); err != nil {
+			t.Fatal(err)
+		}
+		db = open(t, fs, nil)
+	}
+	after, _ := db.Stats(ctx)
+	if after.LogBytes != before.LogBytes+19 { // one sync marker, at the first close
+		t.Errorf("logs grew from %d to %d bytes by opening and closing", before.LogBytes, after.LogBytes)
 	}
 }
 
@@ -680,28 +693,27 @@ func TestVersionedKeysGiveTheNewestAtOrBefore(t *testing.T) {
 	}
 }
 
-// TestAFailedWriteMakesTheDBReadOnly fails each operation of the file system
-// in turn. Whatever fails: a clear error, acknowledged writes stay readable,
-// and they are there after reopening.
-func TestAFailedWriteMakesTheDBReadOnly(t *testing.T) {
+// TestAFaultAtEveryFileCall fails each operation of the file system in turn.
+// Whatever fails: a clear error if any, acknowledged writes stay readable, and
+// they are there after reopening.
+func TestAFaultAtEveryFileCall(t *testing.T) {
 	injected := base.Wrap(base.ErrIO, "injected", nil)
-	failedRuns := 0
 	for i := 0; ; i++ {
 		mem := vfs.NewMem()
 		faulty := errorfs.Wrap(mem)
 		faulty.Inject(errorfs.Fault{Index: i, Err: injected, ShortAppend: i%2 == 0})
 		acked := map[string]string{}
-		failed := func() bool {
-			db, err := kv.Open(faulty, &kv.Options{MemtableBytes: 64 << 10})
+		func() {
+			db, err := kv.Open(faulty, &kv.Options{MemtableBytes: 64 << 10, TableBytes: 64 << 10, Level1Bytes: 128 << 10})
 			if err != nil {
 				if !errors.Is(err, base.ErrIO) {
 					t.Fatalf("%d: open: %v", i, err)
 				}
-				return true
+				return
 			}
 			defer db.Close()
-			for n := range 40 {
-				key, value := fmt.Sprint(n%30), strings.Repeat(fmt.Sprint(n), 4000)
+			for n := range 100 {
+				key, value := fmt.Sprint(n%70), strings.Repeat(fmt.Sprint(n), 6000)
 				_, err := db.Put(ctx, []byte(key), []byte(value), &kv.WriteOptions{Strict: n%3 == 0})
 				if err == nil {
 					acked[key] = value
@@ -717,22 +729,20 @@ func TestAFailedWriteMakesTheDBReadOnly(t *testing.T) {
 				}
 				// Unknown now: the failed write may be in the log or not.
 				delete(acked, key)
-				return true
+				return
 			}
-			return db.Close() != nil
 		}()
 		db := open(t, mem, nil)
 		for k, v := range acked {
 			wantValue(t, db, k, v)
 		}
 		db.Close()
-		if !failed {
-			break
+		if faulty.Hits() == 0 {
+			if i < 200 {
+				t.Errorf("only %d operations", i)
+			}
+			return
 		}
-		failedRuns++
-	}
-	if failedRuns < 50 {
-		t.Errorf("only %d runs failed", failedRuns)
 	}
 }
 

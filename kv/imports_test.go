@@ -16,7 +16,7 @@ import (
 // arrows says what each room may import of ours; nothing else. They point down
 // only (docs/ARCHITECTURE.md).
 var arrows = map[string][]string{
-	"kv":                    {"kv/base", "kv/batch", "kv/iterator", "kv/memtable", "kv/vfs", "kv/wal"},
+	"kv":                    {"kv/base", "kv/batch", "kv/iterator", "kv/manifest", "kv/memtable", "kv/rangedel", "kv/sst", "kv/vfs", "kv/wal"},
 	"kv/base":               {},
 	"kv/batch":              {"kv/base"},
 	"kv/internal/formatdoc": {},

@@ -3,6 +3,7 @@ package kv
 import (
 	"tempestkv/kv/base"
 	"tempestkv/kv/iterator"
+	"tempestkv/kv/sst"
 )
 
 // Limits of a DB, each with its error. Those of keys, values and batches are
@@ -54,6 +55,43 @@ type Options struct {
 	// above 1 GiB is taken for that.
 	MemtableBytes int
 
+	// MaxImmutables is how many immutable memtables may wait for their flush
+	// before writes have to. Default 4, at least 1.
+	MaxImmutables int
+
+	// TableBytes is the size in bytes of the tables of level 1; deeper ones
+	// are up to eight times as large. Default 2 MiB.
+	TableBytes int
+
+	// Level1Bytes is the size in bytes of level 1; each deeper level is ten
+	// times as large. Default 10 MiB.
+	Level1Bytes int
+
+	// BlockBytes is the size in bytes of the blocks of tables, see
+	// sst.WriterOptions. Default 4,096.
+	BlockBytes int
+
+	// Compression of the blocks of tables. Default sst.Snappy.
+	Compression sst.Compression
+
+	// BlockCacheBytes bounds the memory that blocks of tables are kept in.
+	// Default 8 MiB; negative is none.
+	BlockCacheBytes int64
+
+	// TableCacheBytes bounds the memory for indexes and filters of open
+	// tables. Those in use stay whatever it says. Default 32 MiB.
+	TableCacheBytes int64
+
+	// ReadInPlace makes the worker read tables itself. It is for hosts of one
+	// thread whose files answer at once; elsewhere a read from a table is
+	// another goroutine's, so that it holds up no other call.
+	ReadInPlace bool
+
+	// Yield, if not nil, is called by background jobs between two steps, so
+	// that a host of one thread gets its turn. It may wait, until stop is
+	// closed at the latest.
+	Yield func(stop <-chan struct{})
+
 	// Logger, if not nil, is told what an operator may want to know: what
 	// recovery found, why the DB became read-only. It is called by Open and
 	// then from the worker, must not call the DB and must not panic.
@@ -72,10 +110,24 @@ func (o *Options) withDefaults() Options {
 		c.MemtableBytes = 4 << 20
 	}
 	c.MemtableBytes = min(max(c.MemtableBytes, 64<<10), 1<<30)
+	orDefault(&c.MaxImmutables, 4)
+	orDefault(&c.TableBytes, 2<<20)
+	orDefault(&c.Level1Bytes, 10<<20)
+	orDefault(&c.TableCacheBytes, 32<<20)
+	if c.BlockCacheBytes == 0 {
+		c.BlockCacheBytes = 8 << 20
+	}
 	if c.Logger == nil {
 		c.Logger = func(LogLevel, string) {}
 	}
 	return c
+}
+
+// orDefault gives n a value where it has none.
+func orDefault[T int | int64](n *T, value T) {
+	if *n <= 0 {
+		*n = value
+	}
 }
 
 // WriteOptions say how a write is done. nil is valid and means the defaults.

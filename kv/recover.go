@@ -3,11 +3,12 @@ package kv
 import (
 	"errors"
 	"io"
+	"slices"
 	"strconv"
 
 	"tempestkv/kv/base"
 	"tempestkv/kv/batch"
-	"tempestkv/kv/memtable"
+	"tempestkv/kv/manifest"
 	"tempestkv/kv/vfs"
 	"tempestkv/kv/wal"
 )
@@ -27,54 +28,162 @@ type Recovery struct {
 	Text string
 }
 
-// recover replays the logs, oldest first, each into a memtable of its own.
+// recover reads the manifest and replays the logs that are not in tables,
+// oldest first, each into a memtable of its own. It changes nothing before all
+// of that went well.
 //
 // Sequence numbers leave no gaps, so every batch must follow the one before
 // it, across logs too: a record or a whole log that went missing is found. Only
 // the last log may end in a bad record, and only where a crash explains it.
 func (db *DB) recover() error {
-	files, err := db.fs.List()
+	m, err := manifest.Open(db.fs, db.manifestOptions())
+	if err != nil && !errors.Is(err, vfs.ErrNotExist) {
+		return err
+	}
+	files, listErr := db.fs.List()
+	if listErr != nil {
+		return listErr
+	}
+	isNew := err != nil
+	var state manifest.State
+	if !isNew {
+		db.manifest, state = m, m.State()
+	}
+	end, unused, err := db.replayLogs(files, state)
 	if err != nil {
 		return err
 	}
-	var logs []vfs.FileDesc
-	for _, fd := range files {
-		if fd.Type != vfs.TypeLog {
-			return base.Wrap(ErrNotSupported, "the store has a file "+fd.String()+", which this version cannot read", nil)
+	if isNew {
+		// A store that has logs only was written before there were tables.
+		if err := db.createManifest(files); err != nil {
+			return err
 		}
-		logs = append(logs, fd)
 	}
-	if len(logs) == 0 {
-		f, err := db.createLog(1)
-		if err != nil {
-			return err
-		}
-		db.mem = memtable.New(db.cmp)
-		db.useLog(1, f, 0, true)
-		return nil
+	for _, fd := range append(db.manifest.Orphans(files), unused...) {
+		db.removeOrphan(fd)
 	}
-	for i, fd := range logs {
-		last := i == len(logs)-1
-		db.mem = memtable.New(db.cmp)
-		end, err := db.replay(fd, last)
-		if err != nil {
-			return err
-		}
-		if !last {
-			db.imm = append(db.imm, db.mem)
-			db.oldLogs += end.offset
-			continue
-		}
-		f, err := db.fs.Reopen(fd, end.offset)
-		if err != nil {
-			return err
-		}
-		db.useLog(fd.Num, f, end.offset, end.marked)
+	if err := db.openLastLog(end); err != nil {
+		return err
 	}
 	db.recovery.Sequence = db.visible
-	if db.recovery.Text != "" {
-		db.opts.Logger(LogWarning, db.recovery.Text)
+	for _, text := range []string{db.manifest.Torn(), db.recovery.Text} {
+		if text != "" {
+			db.opts.Logger(LogWarning, text)
+		}
 	}
+	return nil
+}
+
+func (db *DB) manifestOptions() manifest.Options {
+	return manifest.Options{Comparer: db.cmp, Obsolete: db.obsolete}
+}
+
+// createManifest makes the manifest of a store that has none. Its number is
+// higher than that of any of the files.
+func (db *DB) createManifest(files []vfs.FileDesc) error {
+	num := uint64(1)
+	if len(files) > 0 {
+		num = files[len(files)-1].Num + 1
+	}
+	var e manifest.VersionEdit
+	e.SetLogNum(0)
+	e.SetLastSeq(0)
+	m, err := manifest.Create(db.fs, num, &e, db.manifestOptions())
+	db.manifest = m
+	return err
+}
+
+// removeOrphan removes a file that nothing needs. Where that fails it stays one.
+func (db *DB) removeOrphan(fd vfs.FileDesc) {
+	if err := db.fs.Remove(fd); err != nil {
+		db.opts.Logger(LogWarning, "removing "+fd.String()+": "+err.Error())
+	}
+}
+
+// replayLogs reads the logs that are not in tables. It returns where the last
+// one ends, and the logs that were prepared ahead and never used.
+func (db *DB) replayLogs(files []vfs.FileDesc, state manifest.State) (end logEnd, unused []vfs.FileDesc, err error) {
+	logs, unused, err := db.findLogs(files, state)
+	if err != nil {
+		return end, nil, err
+	}
+	db.visible = state.LastSeq
+	for i, fd := range logs {
+		db.mem = db.newLayer(fd.Num)
+		if end, err = db.replay(fd, i == 0, i == len(logs)-1); err != nil {
+			return end, nil, err
+		}
+		db.mem.last, db.mem.logBytes = db.visible, end.offset
+		db.imm = append(db.imm, db.mem)
+		db.oldLogs += end.offset
+	}
+	// A sequence number that the manifest knows is never given out again.
+	db.visible = max(db.visible, state.LastSeq)
+	return end, unused, nil
+}
+
+// findLogs returns the logs to replay, and those that were prepared ahead and
+// never used, which come last.
+func (db *DB) findLogs(files []vfs.FileDesc, state manifest.State) (logs, unused []vfs.FileDesc, err error) {
+	for _, fd := range files {
+		if fd.Type == vfs.TypeLog && (fd.Num >= state.LogNum || fd.Num == state.PrevLogNum) {
+			logs = append(logs, fd)
+		}
+	}
+	if state.LogNum > 0 && !slices.ContainsFunc(logs, func(fd vfs.FileDesc) bool { return fd.Num == state.LogNum }) {
+		fd := vfs.FileDesc{Type: vfs.TypeLog, Num: state.LogNum}
+		return nil, nil, base.Wrap(base.ErrCorruption, fd.String()+" is missing", nil)
+	}
+	for len(logs) > 1 {
+		last := logs[len(logs)-1]
+		used, err := db.isUsed(last)
+		if err != nil {
+			return nil, nil, err
+		}
+		if used {
+			break
+		}
+		logs, unused = logs[:len(logs)-1], append(unused, last)
+	}
+	return logs, unused, nil
+}
+
+// isUsed reports whether a log has anything but zeros.
+func (db *DB) isUsed(fd vfs.FileDesc) (bool, error) {
+	f, err := db.fs.Open(fd)
+	if err != nil {
+		return false, err
+	}
+	defer f.Close()
+	size, err := f.Size()
+	if err != nil {
+		return false, err
+	}
+	used, err := usedBytes(f, 0, size)
+	return used > 0, err
+}
+
+// openLastLog goes on in the last log that was replayed, or begins the first.
+func (db *DB) openLastLog(end logEnd) error {
+	if len(db.imm) == 0 {
+		num := db.manifest.NewFileNum()
+		// A store's first log starts small, since the store may stay so.
+		f, err := db.fs.Create(vfs.FileDesc{Type: vfs.TypeLog, Num: num}, 0)
+		if err != nil {
+			return err
+		}
+		db.mem = db.newLayer(num)
+		db.useLog(f, 0, true)
+		return nil
+	}
+	last := len(db.imm) - 1
+	db.mem, db.imm = db.imm[last], db.imm[:last]
+	db.oldLogs -= db.mem.logBytes
+	f, err := db.fs.Reopen(vfs.FileDesc{Type: vfs.TypeLog, Num: db.mem.logNum}, end.offset)
+	if err != nil {
+		return err
+	}
+	db.useLog(f, end.offset, end.marked)
 	return nil
 }
 
@@ -86,7 +195,10 @@ type logEnd struct {
 }
 
 // replay reads one log into db.mem.
-func (db *DB) replay(fd vfs.FileDesc, last bool) (logEnd, error) {
+//
+// The first log to replay may begin with what is in tables already: LevelDB
+// notes the last sequence number of all when it has flushed some.
+func (db *DB) replay(fd vfs.FileDesc, first, last bool) (logEnd, error) {
 	f, err := db.fs.Open(fd)
 	if err != nil {
 		return logEnd{}, err
@@ -112,6 +224,10 @@ func (db *DB) replay(fd vfs.FileDesc, last bool) (logEnd, error) {
 		seq, count, ok := batch.ReadHeader(record)
 		if !ok {
 			return end, base.Corruption(fd.String(), end.offset, "a record is no batch")
+		}
+		if first && end.offset == 0 && seq <= db.visible {
+			db.visible = seq - 1
+			db.mem.first = db.visible
 		}
 		if seq != db.visible+1 {
 			bad := &wal.BadRecordError{Offset: end.offset, Reason: "sequence number " + u64(uint64(seq)) +
@@ -142,7 +258,7 @@ func (db *DB) apply(ops []byte, count uint32) error {
 			return r.Err()
 		}
 		db.visible++
-		db.mem.Add(db.visible, kind, key, value)
+		db.mem.table.Add(db.visible, kind, key, value)
 	}
 }
 

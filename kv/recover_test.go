@@ -5,12 +5,14 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"testing"
 
 	"tempestkv/kv"
 	"tempestkv/kv/base"
 	"tempestkv/kv/batch"
+	"tempestkv/kv/manifest"
 	"tempestkv/kv/vfs"
 	"tempestkv/kv/vfs/vfstest"
 	"tempestkv/kv/wal"
@@ -18,29 +20,36 @@ import (
 
 func logFile(num uint64) vfs.FileDesc { return vfs.FileDesc{Type: vfs.TypeLog, Num: num} }
 
-// withFile makes a file system that has b as the file fd and otherwise the
-// files of fs.
-func withFile(t testing.TB, fs vfs.FS, fd vfs.FileDesc, b []byte) *vfs.MemFS {
+// withFile returns a copy of fs that has b as the file fd.
+func withFile(t testing.TB, fs *vfs.MemFS, fd vfs.FileDesc, b []byte) *vfs.MemFS {
+	t.Helper()
+	changed := fs.Clone()
+	if err := changed.Remove(fd); err != nil && !errors.Is(err, vfs.ErrNotExist) {
+		t.Fatal(err)
+	}
+	f, err := changed.Create(fd, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(f.Append(b), f.Sync(), f.Close()); err != nil {
+		t.Fatal(err)
+	}
+	return changed
+}
+
+// noFlush lets no background job begin, so that memtables stay as they are.
+func noFlush() *kv.Options {
+	return &kv.Options{MemtableBytes: 64 << 10, Yield: func(stop <-chan struct{}) { <-stop }}
+}
+
+// logsOf returns the logs of fs, oldest first.
+func logsOf(t testing.TB, fs vfs.FS) []vfs.FileDesc {
 	t.Helper()
 	files, err := fs.List()
 	if err != nil {
 		t.Fatal(err)
 	}
-	changed := vfs.NewMem()
-	for _, d := range files {
-		content := b
-		if d != fd {
-			content = vfstest.ReadFile(t, fs, d)
-		}
-		f, err := changed.Create(d, 0)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := errors.Join(f.Append(content), f.Sync(), f.Close()); err != nil {
-			t.Fatal(err)
-		}
-	}
-	return changed
+	return slices.DeleteFunc(files, func(fd vfs.FileDesc) bool { return fd.Type != vfs.TypeLog })
 }
 
 // twoLogs returns a store of two logs, closed in order, and how many keys it
@@ -48,7 +57,7 @@ func withFile(t testing.TB, fs vfs.FS, fd vfs.FileDesc, b []byte) *vfs.MemFS {
 func twoLogs(t testing.TB) (fs *vfs.MemFS, keys int) {
 	t.Helper()
 	fs = vfs.NewMem()
-	db := open(t, fs, &kv.Options{MemtableBytes: 64 << 10})
+	db := open(t, fs, noFlush())
 	for {
 		put(t, db, fmt.Sprint(keys), strings.Repeat("v", 1000))
 		keys++
@@ -67,19 +76,19 @@ func twoLogs(t testing.TB) (fs *vfs.MemFS, keys int) {
 // flip is corruption; nothing may be changed or deleted.
 func TestNoHoleInHistoryAfterABadLogRecord(t *testing.T) {
 	fs, _ := twoLogs(t)
-	for num := uint64(1); num <= 2; num++ {
-		content := vfstest.ReadFile(t, fs, logFile(num))
+	for i, log := range logsOf(t, fs) {
+		content := vfstest.ReadFile(t, fs, log)
 		// The sync marker that Close writes last is the proof itself.
-		end := len(content) - 19*int(num-1)
+		end := len(content) - 19*i
 		for at := 3; at < end; at += 997 {
 			b := append([]byte{}, content...)
 			b[at] ^= 1 << (at % 8)
-			damaged := withFile(t, fs, logFile(num), b)
+			damaged := withFile(t, fs, log, b)
 			_, err := kv.Open(damaged, nil)
-			if !errors.Is(err, kv.ErrCorruption) || !strings.Contains(err.Error(), logFile(num).String()) {
-				t.Fatalf("log %d, bit flipped at %d: %v", num, at, err)
+			if !errors.Is(err, kv.ErrCorruption) || !strings.Contains(err.Error(), log.String()) {
+				t.Fatalf("%s, bit flipped at %d: %v", log, at, err)
 			}
-			if string(vfstest.ReadFile(t, damaged, logFile(num))) != string(b) {
+			if string(vfstest.ReadFile(t, damaged, log)) != string(b) {
 				t.Fatal("opening a damaged store changed it")
 			}
 		}
@@ -91,22 +100,23 @@ func TestNoHoleInHistoryAfterABadLogRecord(t *testing.T) {
 func TestAMissingLogIsCorruption(t *testing.T) {
 	closed, keys := twoLogs(t)
 	killed := vfs.NewMem()
-	db := open(t, killed, &kv.Options{MemtableBytes: 64 << 10})
+	db := open(t, killed, noFlush())
 	for i := range keys {
 		put(t, db, fmt.Sprint(i), strings.Repeat("v", 1000))
 	}
 	for _, fs := range []*vfs.MemFS{closed, killed.Clone()} {
-		second := vfstest.ReadFile(t, fs, logFile(2))
-		empty := withFile(t, fs, logFile(1), nil)
+		logs := logsOf(t, fs)
+		second := vfstest.ReadFile(t, fs, logs[1])
+		empty := withFile(t, fs, logs[0], nil)
 		missing := fs.Clone()
-		if err := missing.Remove(logFile(1)); err != nil {
+		if err := missing.Remove(logs[0]); err != nil {
 			t.Fatal(err)
 		}
 		for _, damaged := range []*vfs.MemFS{empty, missing} {
 			if _, err := kv.Open(damaged, nil); !errors.Is(err, kv.ErrCorruption) {
 				t.Error(err)
 			}
-			if !bytes.Equal(vfstest.ReadFile(t, damaged, logFile(2)), second) {
+			if !bytes.Equal(vfstest.ReadFile(t, damaged, logs[1]), second) {
 				t.Error("the log that is left was changed")
 			}
 		}
@@ -124,18 +134,20 @@ func TestDamageToAStrictWriteIsSeenAfterReopening(t *testing.T) {
 	again := fs.Clone() // killed
 	db = open(t, again, nil)
 	put(t, db, "relaxed", "2")
-	b := vfstest.ReadFile(t, again.Clone(), logFile(1))
+	log := logsOf(t, fs)[0]
+	b := vfstest.ReadFile(t, again.Clone(), log)
 	b[25] ^= 1
-	if _, err := kv.Open(withFile(t, fs, logFile(1), b), nil); !errors.Is(err, kv.ErrCorruption) {
+	if _, err := kv.Open(withFile(t, fs, log, b), nil); !errors.Is(err, kv.ErrCorruption) {
 		t.Error(err)
 	}
 }
 
 func TestALogCutShortInTheMiddleOfHistoryIsCorruption(t *testing.T) {
 	fs, _ := twoLogs(t)
-	content := vfstest.ReadFile(t, fs, logFile(1))
+	log := logsOf(t, fs)[0]
+	content := vfstest.ReadFile(t, fs, log)
 	for _, size := range []int{0, 500, 40000, len(content) - 1} {
-		damaged := withFile(t, fs, logFile(1), content[:size])
+		damaged := withFile(t, fs, log, content[:size])
 		if _, err := kv.Open(damaged, nil); !errors.Is(err, kv.ErrCorruption) {
 			t.Errorf("cut to %d of %d bytes: %v", size, len(content), err)
 		}
@@ -157,11 +169,12 @@ func TestATornTailIsCutOff(t *testing.T) {
 		s, _ := db.Stats(ctx)
 		ends = append(ends, s.LogBytes)
 	}
-	content := vfstest.ReadFile(t, fs, logFile(1))[:ends[4]]
+	log := logsOf(t, fs)[0]
+	content := vfstest.ReadFile(t, fs, log)[:ends[4]]
 	rng := rand.New(rand.NewPCG(1, 2))
 	for size := int(ends[2]); size < len(content); size++ {
 		for _, tail := range [][]byte{nil, make([]byte, 300), []byte(fmt.Sprint(rng.Uint64(), rng.Uint64(), rng.Uint64()))} {
-			torn := withFile(t, fs, logFile(1), append(append([]byte{}, content[:size]...), tail...))
+			torn := withFile(t, fs, log, append(append([]byte{}, content[:size]...), tail...))
 			whole := 3
 			for ; ends[whole] <= int64(size); whole++ {
 			}
@@ -189,11 +202,12 @@ func TestRecoveryTellsWhatItDropped(t *testing.T) {
 	put(t, db, "a", "1")
 	s, _ := db.Stats(ctx)
 	put(t, db, "b", "2")
-	torn := withFile(t, fs, logFile(1), vfstest.ReadFile(t, fs, logFile(1))[:s.LogBytes+8])
+	log := logsOf(t, fs)[0]
+	torn := withFile(t, fs, log, vfstest.ReadFile(t, fs, log)[:s.LogBytes+8])
 	var logged []string
 	db = open(t, torn, &kv.Options{Logger: func(_ kv.LogLevel, text string) { logged = append(logged, text) }})
 	r := db.Recovery()
-	if r.DroppedBytes != 8 || r.Sequence != 1 || !strings.Contains(r.Text, "000001.log: cut a torn tail of 8 bytes") {
+	if r.DroppedBytes != 8 || r.Sequence != 1 || !strings.Contains(r.Text, log.String()+": cut a torn tail of 8 bytes") {
 		t.Errorf("%+v", r)
 	}
 	if len(logged) != 1 || logged[0] != r.Text {
@@ -240,14 +254,38 @@ func TestABatchWhoseSequenceNumberDoesNotFollowIsNotReplayed(t *testing.T) {
 }
 
 func TestAStoreOfANewerVersionIsRefused(t *testing.T) {
-	fs, _ := twoLogs(t)
-	f, err := fs.Create(vfs.FileDesc{Type: vfs.TypeTable, Num: 3}, 0)
+	fs := vfs.NewMem()
+	e := manifest.VersionEdit{Features: []string{"a thing of the future"}}
+	e.SetLogNum(0)
+	e.SetLastSeq(0)
+	m, err := manifest.Create(fs, 1, &e, manifest.Options{Comparer: base.Bytewise})
 	if err != nil {
 		t.Fatal(err)
 	}
-	f.Close()
-	if _, err := kv.Open(fs, nil); !errors.Is(err, kv.ErrNotSupported) {
+	if err := m.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := kv.Open(fs, nil); !errors.Is(err, kv.ErrNotSupported) || !strings.Contains(err.Error(), "a thing of the future") {
 		t.Error(err)
+	}
+}
+
+// TestAStoreOfLogsAloneIsTakenOver: before there were tables a store was but
+// its logs.
+func TestAStoreOfLogsAloneIsTakenOver(t *testing.T) {
+	fs, keys := twoLogs(t)
+	old := vfs.NewMem()
+	for i, fd := range logsOf(t, fs) {
+		old = withFile(t, old, logFile(uint64(i+1)), vfstest.ReadFile(t, fs, fd))
+	}
+	for range 2 {
+		db := open(t, old, nil)
+		for i := range keys {
+			wantValue(t, db, fmt.Sprint(i), strings.Repeat("v", 1000))
+		}
+		if err := db.Close(); err != nil {
+			t.Fatal(err)
+		}
 	}
 }
 

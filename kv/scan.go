@@ -30,6 +30,13 @@ type ScanOptions struct {
 	RunBytes int
 }
 
+// scanReadAhead is in bytes, for each table that a scan reads. One of at most
+// shortScan entries reads block by block, through the cache.
+const (
+	scanReadAhead = 64 << 10
+	shortScan     = 100
+)
+
 // firstRunBytes is the space that a scan's first run begins with: most scans
 // are short.
 const firstRunBytes = 2 << 10
@@ -110,19 +117,31 @@ func (db *DB) startScan(r scanRequest) {
 		quit:  make(chan struct{}),
 		taken: make(chan struct{}, 1),
 	}
+	db.bg.running.Add(1)
 	go s.produce(db.acquireReadState())
 	r.answer <- scanAnswer{scan: s}
 }
 
 // produce fills the channel of runs until the range ends or nobody reads on.
 func (s *Scan) produce(rs *readState) {
+	defer s.db.bg.running.Done()
 	defer close(s.runs)
+	defer rs.release()
 	defer func() {
 		if p := recover(); p != nil {
 			s.produced = base.Wrap(ErrWorkerDied, "scan: "+panicText(p), nil)
 		}
 	}()
-	it := iterator.NewUser(rs.cmp, iterator.UserOptions{At: rs.seq, Bounds: s.opts.Bounds, Filter: s.db.opts.Filter}, rs.sources()...)
+	readAhead := scanReadAhead
+	if s.opts.Limit > 0 && s.opts.Limit <= shortScan {
+		readAhead = 0
+	}
+	needed := s.opts.Bounds
+	if rs.cmp.HasSuffix {
+		// What a logical key shows depends on the keys before the bound too.
+		needed.Lower = nil
+	}
+	it := iterator.NewUser(rs.cmp, iterator.UserOptions{At: rs.seq, Bounds: s.opts.Bounds, Filter: s.db.opts.Filter}, rs.sources(needed, readAhead)...)
 	s.produced = s.walk(it)
 	if err := it.Close(); s.produced == nil {
 		s.produced = err

@@ -5,8 +5,6 @@ import (
 
 	"tempestkv/kv/base"
 	"tempestkv/kv/batch"
-	"tempestkv/kv/iterator"
-	"tempestkv/kv/memtable"
 	"tempestkv/kv/vfs"
 	"tempestkv/kv/wal"
 )
@@ -15,23 +13,33 @@ import (
 func (db *DB) work() {
 	defer db.end()
 	for !db.closing {
+		var writes chan writeRequest
+		if len(db.held) < QueueLength {
+			writes = db.writes
+		}
 		select {
-		case w := <-db.writes:
-			db.commit(w)
+		case w := <-writes:
+			db.write(w)
 		case g := <-db.gets:
 			db.serveGets(g)
 		case s := <-db.scans:
-			db.commitWaiting()
-			db.startScan(s)
+			db.afterWrites(func() { db.startScan(s) })
 		case f := <-db.control:
-			db.commitWaiting()
 			f()
+		case f := <-db.bg.results:
+			f()
+			db.schedule()
+			db.writeHeld()
+		case <-db.bg.stepped:
+			db.owed = max(0, db.owed-stepBytes)
+			db.writeHeld()
 		}
 	}
 }
 
 // end runs when the worker leaves its loop, in order or by a panic. It makes
-// the fate known, then answers every call that was still queued.
+// the fate known, answers every call that was still queued, waits for whoever
+// uses the files and closes them.
 func (db *DB) end() {
 	db.fate = ErrClosed
 	if p := recover(); p != nil {
@@ -39,13 +47,27 @@ func (db *DB) end() {
 		db.opts.Logger(LogError, db.fate.Error())
 	}
 	close(db.ended)
+	db.answerRest()
+	db.bg.running.Wait()
+	db.closeFiles()
+	close(db.closed)
+}
+
+// answerRest tells every call that has no answer yet of the DB's fate.
+func (db *DB) answerRest() {
 	db.sending.Lock()
 	defer db.sending.Unlock()
 	for _, w := range db.unanswered {
 		w.sink.WriteDone(w.id, 0, db.fate)
 	}
+	for _, w := range db.held {
+		w.sink.WriteDone(w.id, 0, db.fate)
+	}
 	if db.serving.sink != nil {
 		db.serving.fail(db.served, db.fate)
+	}
+	for _, g := range db.parkedGets {
+		g.fail(0, db.fate)
 	}
 	for {
 		select {
@@ -71,16 +93,28 @@ func panicText(p any) string {
 }
 
 // commitWaiting commits the writes that wait now, so that a read sees every
-// write sent before it. Writes that keep coming do not hold the read up.
+// write sent before it. Writes that keep coming do not hold the read up. Those
+// for which there is no room are held.
 func (db *DB) commitWaiting() {
 	for waiting := len(db.writes); waiting > 0; {
-		waiting -= db.commit(<-db.writes)
+		waiting -= db.write(<-db.writes)
 	}
 }
 
-// commit writes first, and what waits behind it, as one group. It returns the
-// length of the group.
-func (db *DB) commit(first writeRequest) int {
+// write commits first, and what waits behind it, as one group, or holds it
+// where there is no room. It returns how many writes it took.
+func (db *DB) write(first writeRequest) int {
+	if len(db.held) > 0 || !db.hasRoom() {
+		if len(db.held) == 0 {
+			db.metrics.Stalls++
+		}
+		db.held = append(db.held, first)
+		// What failed is tried again for each write that needs it.
+		db.backoff = false
+		db.schedule()
+		db.writeHeld()
+		return 1
+	}
 	group, size := append(db.group[:0], first), len(first.ops)
 take:
 	for size < maxGroupBytes {
@@ -92,6 +126,50 @@ take:
 			break take
 		}
 	}
+	db.commit(group, size)
+	return len(group)
+}
+
+// writeHeld commits held writes while there is room for them, then lets the
+// reads go on that waited for them.
+func (db *DB) writeHeld() {
+	for len(db.held) > 0 && db.hasRoom() {
+		group, size := db.group[:0], 0
+		for len(group) < len(db.held) && size < maxGroupBytes {
+			w := db.held[len(group)]
+			group = append(group, w)
+			size += len(w.ops)
+		}
+		db.held = append(db.held[:0], db.held[len(group):]...)
+		db.commit(group, size)
+	}
+	db.goOn()
+}
+
+// hasRoom reports whether a write may be committed, be it only to fail.
+//
+// A memtable that is full waits for the flush of others, or for level 0 to be
+// compacted. Long before, writes slow down: each waits for as many bytes of
+// compaction as bring it down as far as the write will bring it up. After a
+// failure of the background they fail instead of waiting.
+func (db *DB) hasRoom() bool {
+	switch {
+	case db.failed != nil || db.closing:
+		return true
+	case db.mem.bytes() >= db.opts.MemtableBytes:
+		return db.canRotate() || db.backgroundErr != nil && !db.next.making
+	}
+	return db.owed < stepBytes || db.compacting == nil
+}
+
+// canRotate reports whether there is room for another immutable memtable.
+func (db *DB) canRotate() bool {
+	return len(db.imm) < db.opts.MaxImmutables && len(db.manifest.Version().Files(0)) < l0StopFiles && !db.next.making
+}
+
+// commit carries a group of writes out, of which the operations have size bytes,
+// and answers them.
+func (db *DB) commit(group []writeRequest, size int) {
 	// A panic must find those that have no answer yet.
 	db.unanswered = group
 	err := db.commitGroup(group)
@@ -112,8 +190,16 @@ take:
 	}
 	clear(group) // let go of the callers' bytes
 	db.group = group
-	return len(group)
+	if len(db.manifest.Version().Files(0)) >= l0SlowFiles {
+		db.owed += int64(size) * slowFactor
+	} else {
+		db.owed = 0
+	}
 }
+
+// slowFactor is how many bytes of compaction a byte written waits for where
+// level 0 is too full.
+const slowFactor = 4
 
 // commitGroup does the work of commit in the order that makes it safe: log,
 // sync, memtable, visible sequence number.
@@ -121,7 +207,10 @@ func (db *DB) commitGroup(group []writeRequest) error {
 	if db.failed != nil {
 		return base.Wrap(ErrReadOnly, "", db.failed)
 	}
-	if db.mem.ApproximateBytes() >= db.opts.MemtableBytes {
+	if db.mem.bytes() >= db.opts.MemtableBytes && !db.closing {
+		if !db.canRotate() {
+			return base.Wrap(db.backgroundErr, "no room for more writes", nil)
+		}
 		if err := db.rotate(); err != nil {
 			return err
 		}
@@ -155,10 +244,13 @@ func (db *DB) commitGroup(group []writeRequest) error {
 				break
 			}
 			seq++
-			db.mem.Add(seq, kind, key, value)
+			db.mem.table.Add(seq, kind, key, value)
 		}
 	}
 	db.visible = seq
+	if db.mem.bytes() >= db.opts.MemtableBytes/2 {
+		db.prepareLog()
+	}
 	return nil
 }
 
@@ -218,35 +310,70 @@ func (db *DB) rotate() error {
 	if err := db.syncLog(); err != nil {
 		return err
 	}
-	num := db.logNum + 1
-	f, err := db.createLog(num)
-	if err != nil {
-		return err
+	num, f := db.next.num, db.next.file
+	if f == nil {
+		num = db.manifest.NewFileNum()
+		var err error
+		if f, err = db.createLog(num); err != nil {
+			return err
+		}
 	}
-	old := db.logFile
-	db.oldLogs += db.log.Offset()
-	db.imm = append(db.imm, db.mem)
-	db.mem = memtable.New(db.cmp)
-	db.useLog(num, f, 0, true)
+	db.next = preparedLog{}
+	old, full := db.logFile, db.mem
+	full.logBytes, full.last = db.log.Offset(), db.visible
+	db.oldLogs += full.logBytes
+	db.imm = append(db.imm, full)
+	db.mem = db.newLayer(num)
+	db.useLog(f, 0, true)
 	if err := old.Close(); err != nil {
 		db.opts.Logger(LogWarning, "closing a log: "+err.Error())
 	}
+	db.backoff = false
+	db.schedule()
 	return nil
 }
 
-func (db *DB) createLog(num uint64) (vfs.File, error) {
-	// A store's first log starts small, since the store may stay so.
-	reserve := int64(0)
-	if num > 1 {
-		reserve = int64(db.opts.MemtableBytes)
+// preparedLog is the log for the next memtable, made ahead by a goroutine: its
+// space takes a host a while to reserve.
+type preparedLog struct {
+	making bool
+	num    uint64
+	file   vfs.File // nil where there is none
+}
+
+// prepareLog begins to make the next log, unless that has been done.
+func (db *DB) prepareLog() {
+	if db.next.making || db.next.file != nil || db.failed != nil || db.backoff {
+		return
 	}
-	return db.fs.Create(vfs.FileDesc{Type: vfs.TypeLog, Num: num}, reserve)
+	num := db.manifest.NewFileNum()
+	db.next = preparedLog{making: true, num: num}
+	db.spawn(func() {
+		f, err := db.createLog(num)
+		told := db.tell(func() {
+			db.next = preparedLog{num: num, file: f}
+			if err != nil {
+				db.next = preparedLog{}
+				db.backgroundFailed("preparing a log", err)
+			}
+		})
+		if !told && err == nil {
+			f.Close()
+			db.remove(vfs.FileDesc{Type: vfs.TypeLog, Num: num})
+		}
+	})
+}
+
+// createLog makes a log that expects a memtable's worth of writes. It may be
+// called from any goroutine.
+func (db *DB) createLog(num uint64) (vfs.File, error) {
+	return db.fs.Create(vfs.FileDesc{Type: vfs.TypeLog, Num: num}, int64(db.opts.MemtableBytes))
 }
 
 // useLog appends to f from size on. All of f is durable now (vfs.FS, Create and
 // Reopen); marked says whether a sync marker stands at its end.
-func (db *DB) useLog(num uint64, f vfs.File, size int64, marked bool) {
-	db.logNum, db.logFile, db.log = num, f, wal.NewWriter(f, size)
+func (db *DB) useLog(f vfs.File, size int64, marked bool) {
+	db.logFile, db.log = f, wal.NewWriter(f, size)
 	db.synced, db.marked = true, marked
 }
 
@@ -271,125 +398,21 @@ func (db *DB) seal() error {
 	return db.failed
 }
 
-// serveWaiting answers the calls of all kinds that wait now.
-func (db *DB) serveWaiting() {
-	if len(db.gets) > 0 {
-		db.serveGets(<-db.gets)
-	}
-	for range len(db.scans) {
-		db.startScan(<-db.scans)
-	}
-}
-
-// serveGets answers first and the gets that wait behind it now, each after the
-// writes that were sent before it.
-func (db *DB) serveGets(first getRequest) {
-	waiting := len(db.gets)
-	for g := first; ; waiting-- {
-		db.commitWaiting()
-		// From here on a panic, of a filter say, must find the call to answer.
-		db.serving, db.served = g, 0
-		if g.keys == nil {
-			db.serveKey(g, g.key)
+// closeFiles ends the use of all files. After a panic nothing more is written.
+func (db *DB) closeFiles() {
+	if db.fate == ErrClosed {
+		db.closeErr = db.seal()
+		if f := db.next.file; f != nil {
+			f.Close()
+			if err := db.fs.Remove(vfs.FileDesc{Type: vfs.TypeLog, Num: db.next.num}); err != nil {
+				db.opts.Logger(LogWarning, "removing a log: "+err.Error())
+			}
 		}
-		for _, key := range g.keys {
-			db.serveKey(g, key)
+		if err := db.manifest.Close(); err != nil {
+			db.opts.Logger(LogWarning, "closing the manifest: "+err.Error())
 		}
-		db.serving = getRequest{}
-		if waiting == 0 {
-			return
-		}
-		g = <-db.gets
 	}
-}
-
-func (db *DB) serveKey(g getRequest, key []byte) {
-	value, err := db.get(key)
-	db.served++
-	g.sink.GetDone(g.id, value, err)
-}
-
-// fail answers the keys from number served on with err.
-func (g getRequest) fail(served int, err error) {
-	n := len(g.keys)
-	if g.keys == nil {
-		n = 1
-	}
-	for ; served < n; served++ {
-		g.sink.GetDone(g.id, nil, err)
-	}
-}
-
-// get looks key up at the visible sequence number. It runs on the worker, so
-// it reads the memtable itself and needs no view of it.
-func (db *DB) get(key []byte) ([]byte, error) {
-	if db.cmp.HasSuffix {
-		return db.getLogical(key)
-	}
-	value, trailer, ok := db.mem.Get(key, db.visible)
-	for i := len(db.imm) - 1; i >= 0 && !ok; i-- {
-		value, trailer, ok = db.imm[i].Get(key, db.visible)
-	}
-	if !ok {
-		return nil, ErrNotFound
-	}
-	return db.show(base.InternalKey{UserKey: key, Trailer: trailer}, value)
-}
-
-// getLogical finds the newest version of key's logical key at or behind key,
-// which is how a reader asks for a moment of the past. It looks one layer below
-// what a scan shows, since a scan shows only the newest version of all.
-func (db *DB) getLogical(key []byte) ([]byte, error) {
-	rs := db.acquireReadState()
-	it := iterator.NewSnapshot(iterator.NewMerging(rs.cmp, rs.sources()...), rs.seq)
-	defer it.Close()
-	if !it.SeekGE(key) {
-		if err := it.Error(); err != nil {
-			return nil, err
-		}
-		return nil, ErrNotFound
-	}
-	if !db.cmp.SameLogicalKey(it.Key().UserKey, key) {
-		return nil, ErrNotFound
-	}
-	// The value lives in an arena, which outlives the iterator.
-	return db.show(it.Key(), it.Value())
-}
-
-// show returns the value of an entry, ErrNotFound where readers may not see it.
-func (db *DB) show(key base.InternalKey, value []byte) ([]byte, error) {
-	if key.Kind() == base.KindDelete || db.opts.Filter != nil && !db.opts.Filter(key, value) {
-		return nil, ErrNotFound
-	}
-	return value, nil
-}
-
-// readState is what a reader needs to see one moment without the worker: the
-// visible sequence number and the memtables, newest first. Holding it keeps
-// them alive (Pebble: read_state.go).
-type readState struct {
-	cmp   *base.Comparer
-	seq   base.SeqNum
-	views []*memtable.View
-}
-
-func (db *DB) acquireReadState() *readState {
-	rs := &readState{cmp: db.cmp, seq: db.visible, views: make([]*memtable.View, 0, len(db.imm)+1)}
-	rs.views = append(rs.views, db.mem.View())
-	for i := len(db.imm) - 1; i >= 0; i-- {
-		rs.views = append(rs.views, db.imm[i].View())
-	}
-	return rs
-}
-
-// sources returns an iterator over each of the read state's memtables, newest
-// first.
-func (rs *readState) sources() []iterator.Internal {
-	its := make([]iterator.Internal, len(rs.views))
-	for i, v := range rs.views {
-		its[i] = v.NewIter()
-	}
-	return its
+	db.tables.close()
 }
 
 func u64(n uint64) string { return strconv.FormatUint(n, 10) }

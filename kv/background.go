@@ -1,0 +1,374 @@
+package kv
+
+import (
+	"errors"
+	"runtime"
+	"sync"
+
+	"tempestkv/kv/base"
+	"tempestkv/kv/iterator"
+	"tempestkv/kv/manifest"
+	"tempestkv/kv/sst"
+	"tempestkv/kv/vfs"
+)
+
+// stepBytes is how many bytes of entries a background job works through before
+// it gives way. It is counted in bytes and never in time: the clock of an edge
+// worker stands still. In a browser it is some 3 ms of work.
+const stepBytes = 128 << 10
+
+// errStopped ends a background job of a DB that closes.
+var errStopped = errors.New("tempestkv: background job stopped")
+
+// background is what the worker's helpers share with it: goroutines that write
+// tables, prepare logs and remove files. They tell the worker by functions for
+// it to run.
+type background struct {
+	results chan func()    // for the worker
+	running sync.WaitGroup // of all goroutines that use the files
+	stepped chan struct{}  // a job has worked through another step
+
+	garbageMu  sync.Mutex // guards what follows
+	garbage    []vfs.FileDesc
+	collecting bool
+}
+
+func newBackground() *background {
+	return &background{results: make(chan func()), stepped: make(chan struct{}, 1)}
+}
+
+// tell runs f on the worker. false where that has ended.
+func (db *DB) tell(f func()) bool {
+	select {
+	case db.bg.results <- f:
+		return true
+	case <-db.ended:
+		return false
+	}
+}
+
+// spawn runs f in a goroutine that Close waits for. A panic in it makes the
+// worker panic, since no caller would hear of it.
+func (db *DB) spawn(f func()) {
+	db.bg.running.Add(1)
+	go func() {
+		defer db.bg.running.Done()
+		defer func() {
+			if p := recover(); p != nil {
+				db.tell(func() { panic(p) })
+			}
+		}()
+		f()
+	}()
+}
+
+// job is a flush or a compaction under way.
+type job struct {
+	db    *DB
+	isLow bool // gives way to flushes
+	since int64
+	made  []*manifest.FileMeta
+}
+
+// step counts n bytes of work, and gives way where they make a step.
+func (j *job) step(n int64) error {
+	if j.since += n; j.since < stepBytes {
+		return nil
+	}
+	j.since = 0
+	return j.giveWay()
+}
+
+func (j *job) giveWay() error {
+	db := j.db
+	select {
+	case db.bg.stepped <- struct{}{}:
+	default:
+	}
+	if db.opts.Yield != nil {
+		db.opts.Yield(db.ended)
+	} else {
+		runtime.Gosched()
+	}
+	for j.isLow && db.opts.Yield != nil {
+		// With one thread, what a compaction takes a flush lacks.
+		flushed := db.flushDone.Load()
+		if flushed == nil {
+			break
+		}
+		select {
+		case <-*flushed:
+		case <-db.ended:
+		}
+	}
+	select {
+	case <-db.ended:
+		return errStopped
+	default:
+		return nil
+	}
+}
+
+// newFileNum asks the worker for a number.
+func (j *job) newFileNum() (uint64, error) {
+	num := make(chan uint64, 1)
+	if !j.db.tell(func() { num <- j.db.manifest.NewFileNum() }) {
+		return 0, errStopped
+	}
+	return <-num, nil
+}
+
+// output is a table being written.
+type output struct {
+	num  uint64
+	file vfs.File
+	w    *sst.Writer
+}
+
+func (j *job) create(reserve int64) (*output, error) {
+	num, err := j.newFileNum()
+	if err != nil {
+		return nil, err
+	}
+	f, err := j.db.fs.Create(vfs.FileDesc{Type: vfs.TypeTable, Num: num}, reserve)
+	if err != nil {
+		return nil, err
+	}
+	// From here on the file is j's to remove.
+	j.made = append(j.made, &manifest.FileMeta{Num: num})
+	w := sst.NewWriter(f, sst.WriterOptions{
+		Comparer:    j.db.cmp,
+		BlockBytes:  j.db.opts.BlockBytes,
+		Compression: j.db.opts.Compression,
+	})
+	return &output{num: num, file: f, w: w}, nil
+}
+
+// finish makes the table durable and notes what it has.
+func (j *job) finish(o *output) error {
+	meta, err := o.w.Finish()
+	if err == nil {
+		err = o.file.Sync()
+	}
+	if e := o.file.Close(); err == nil {
+		err = e
+	}
+	if err != nil {
+		return err
+	}
+	j.made[len(j.made)-1] = &manifest.FileMeta{
+		Num: o.num, Size: uint64(meta.Size), Smallest: meta.Smallest, Largest: meta.Largest,
+	}
+	return j.giveWay()
+}
+
+// write puts what c keeps into tables of about targetBytes each. Versions of
+// one user key stay together. endBefore, which may be nil, is asked for each new
+// user key whether the table must end before it.
+func (j *job) write(c *compactionIter, targetBytes int64, endBefore func(key []byte) bool) error {
+	var o *output
+	var last []byte
+	var seen int64
+	for c.next() {
+		if err := j.step(c.bytes - seen); err != nil {
+			return j.abandon(o, err)
+		}
+		seen = c.bytes
+		isNew := o == nil || j.db.cmp.Compare(last, c.key.UserKey) != 0
+		// endBefore counts on being asked for every key.
+		if isNew && (endBefore != nil && endBefore(c.key.UserKey) || o != nil && o.w.EstimatedBytes() >= targetBytes) && o != nil {
+			if err := j.finish(o); err != nil {
+				return err
+			}
+			o = nil
+		}
+		if o == nil {
+			var err error
+			if o, err = j.create(targetBytes); err != nil {
+				return err
+			}
+		}
+		if isNew {
+			last = append(last[:0], c.key.UserKey...)
+		}
+		if err := o.w.Add(c.key, c.value); err != nil {
+			return j.abandon(o, err)
+		}
+	}
+	if err := c.it.Error(); err != nil {
+		return j.abandon(o, err)
+	}
+	if o != nil {
+		return j.finish(o)
+	}
+	return nil
+}
+
+// abandon closes an output that will not be finished.
+func (j *job) abandon(o *output, err error) error {
+	if o != nil {
+		o.file.Close()
+	}
+	return err
+}
+
+// schedule begins the background work that is due. It runs on the worker.
+func (db *DB) schedule() {
+	if db.closing || db.failed != nil {
+		return
+	}
+	if len(db.imm) > 0 && db.flushDone.Load() == nil && !db.backoff {
+		db.startFlush(db.imm[0])
+	}
+	if db.compacting == nil && !db.backoff {
+		if c := db.pickCompaction(); c != nil {
+			db.startCompaction(c)
+		}
+	}
+}
+
+// backgroundFailed notes the error of a job. The next rotation, or a write that
+// has to wait for one, tries again: another write may have made room.
+func (db *DB) backgroundFailed(what string, err error) {
+	if errors.Is(err, errStopped) {
+		return
+	}
+	db.backgroundErr, db.backoff = err, true
+	db.opts.Logger(LogError, what+": "+err.Error())
+}
+
+// discard removes the tables that a job made in vain.
+func (db *DB) discard(made []*manifest.FileMeta) {
+	for _, f := range made {
+		db.remove(f.Desc())
+	}
+}
+
+// edit makes e durable and current. It runs on the worker.
+//
+// After an error nobody knows whether e will be in force when the store is
+// opened again, so its tables stay until another edit has decided that.
+func (db *DB) edit(e *manifest.VersionEdit) error {
+	if err := db.manifest.Append(e); err != nil {
+		for _, f := range e.New {
+			db.doubtful = append(db.doubtful, f.File)
+		}
+		return err
+	}
+	for _, f := range db.doubtful {
+		db.remove(f.Desc())
+	}
+	db.doubtful = nil
+	db.backgroundErr = nil
+	return nil
+}
+
+// remove deletes files some time later, since each takes a host a while.
+func (db *DB) remove(files ...vfs.FileDesc) {
+	b := db.bg
+	b.garbageMu.Lock()
+	b.garbage = append(b.garbage, files...)
+	begin := !b.collecting && len(b.garbage) > 0
+	b.collecting = b.collecting || begin
+	b.garbageMu.Unlock()
+	if begin {
+		b.running.Add(1)
+		go db.collect()
+	}
+}
+
+// collect removes the garbage, to its end even where the DB closes. What
+// cannot be removed is an orphan, for the next Open.
+func (db *DB) collect() {
+	defer db.bg.running.Done()
+	for {
+		b := db.bg
+		b.garbageMu.Lock()
+		if len(b.garbage) == 0 {
+			b.collecting = false
+			b.garbageMu.Unlock()
+			return
+		}
+		fd := b.garbage[0]
+		b.garbage = b.garbage[1:]
+		b.garbageMu.Unlock()
+		if err := db.fs.Remove(fd); err != nil && !errors.Is(err, vfs.ErrNotExist) {
+			db.warn("removing " + fd.String() + ": " + err.Error())
+		}
+		if db.opts.Yield != nil {
+			db.opts.Yield(db.ended)
+		}
+	}
+}
+
+// warn logs a line from a goroutine that is not the worker.
+func (db *DB) warn(text string) {
+	go db.tell(func() { db.opts.Logger(LogWarning, text) })
+}
+
+// obsolete is told of tables that no reader needs any more, by whoever was the
+// last.
+func (db *DB) obsolete(files []*manifest.FileMeta) {
+	for _, f := range files {
+		db.tables.evict(f.Num)
+		db.remove(f.Desc())
+	}
+}
+
+// startFlush writes l, the oldest immutable layer, as a table of level 0.
+func (db *DB) startFlush(l *layer) {
+	done := make(chan struct{})
+	db.flushDone.Store(&done)
+	view := l.table.View()
+	j := &job{db: db}
+	snapshots := db.snapshotSeqs()
+	db.spawn(func() {
+		c := &compactionIter{
+			cmp: db.cmp, it: iterator.NewMerging(db.cmp, view.NewIter()), snapshots: snapshots,
+			isBase: func([]byte) bool { return false },
+		}
+		err := j.giveWay()
+		if err == nil {
+			err = j.write(c, int64(l.bytes()), func([]byte) bool { return false })
+		}
+		if e := c.it.Close(); err == nil {
+			err = e
+		}
+		if !db.tell(func() { db.flushed(l, j, err); close(done) }) {
+			db.discard(j.made)
+			close(done)
+		}
+	})
+}
+
+// flushed installs the tables of a flush, or notes why there are none.
+func (db *DB) flushed(l *layer, j *job, err error) {
+	db.flushDone.Store(nil)
+	if err != nil {
+		db.discard(j.made)
+		db.backgroundFailed("flush", err)
+		return
+	}
+	var e manifest.VersionEdit
+	next := db.mem
+	if len(db.imm) > 1 {
+		next = db.imm[1]
+	}
+	e.SetLogNum(next.logNum)
+	e.SetLastSeq(l.last)
+	for _, f := range j.made {
+		e.Add(0, f)
+		db.metrics.FlushedBytes += f.Size
+	}
+	if err := db.edit(&e); err != nil {
+		db.backgroundFailed("flush", err)
+		return
+	}
+	db.metrics.Flushes++
+	db.imm = db.imm[1:]
+	db.oldLogs -= l.logBytes
+	db.remove(vfs.FileDesc{Type: vfs.TypeLog, Num: l.logNum})
+}
+
+// snapshotSeqs returns the sequence numbers of the live snapshots, ascending.
+func (db *DB) snapshotSeqs() []base.SeqNum { return nil }

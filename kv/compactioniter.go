@@ -1,0 +1,100 @@
+package kv
+
+import (
+	"bytes"
+	"slices"
+
+	"tempestkv/kv/base"
+	"tempestkv/kv/iterator"
+	"tempestkv/kv/manifest"
+)
+
+// compactionIter walks the entries that a compaction keeps: of the versions of
+// a user key those that some reader can tell apart.
+//
+// The live snapshots cut history into stripes: two versions are in one stripe
+// where no snapshot lies between them. Of each stripe readers see but the
+// newest version. A tombstone of the oldest stripe has nothing to hide where
+// nothing older of its key lies below (Pebble: compaction_iter.go).
+//
+// A comparer with suffixes makes a tombstone hide the whole logical key. There
+// tombstones are kept, and what has expired or was cleared becomes one.
+type compactionIter struct {
+	cmp       *base.Comparer
+	it        iterator.Internal
+	snapshots []base.SeqNum // ascending
+
+	// isBase reports whether nothing of a user key lies below the output.
+	isBase func(key []byte) bool
+
+	key   base.InternalKey
+	value []byte
+
+	user    []byte // of the entry seen last
+	seen    bool
+	stripe  int // of the entry seen last
+	started bool
+	dropped uint64
+	bytes   int64 // of the entries seen
+}
+
+// next moves to the next entry that is kept. Its key and value are valid until
+// the next call.
+func (c *compactionIter) next() bool {
+	for ok := c.advance(); ok; ok = c.it.Next() {
+		key, value := c.it.Key(), c.it.Value()
+		c.bytes += int64(len(key.UserKey)+len(value)) + base.TrailerSize
+		stripe := c.stripeOf(key.SeqNum())
+		if c.seen && bytes.Equal(key.UserKey, c.user) {
+			if stripe == c.stripe {
+				c.dropped++
+				continue
+			}
+		} else {
+			c.user, c.seen = append(c.user[:0], key.UserKey...), true
+		}
+		c.stripe = stripe
+		if key.Kind() == base.KindDelete && stripe == 0 && !c.cmp.HasSuffix && c.isBase(key.UserKey) {
+			c.dropped++
+			continue
+		}
+		c.key, c.value = key, value
+		return true
+	}
+	return false
+}
+
+func (c *compactionIter) advance() bool {
+	if !c.started {
+		c.started = true
+		return c.it.First()
+	}
+	return c.it.Next()
+}
+
+// stripeOf returns how many snapshots are older than seq.
+func (c *compactionIter) stripeOf(seq base.SeqNum) int {
+	if len(c.snapshots) == 0 {
+		return 0
+	}
+	i, _ := slices.BinarySearch(c.snapshots, seq)
+	return i
+}
+
+// isBase returns a function that says whether nothing of a user key lies below
+// a level of v. It is for keys that ascend.
+func isBase(v *manifest.Version, cmp *base.Comparer, level int) func(key []byte) bool {
+	var at [manifest.NumLevels]int
+	return func(key []byte) bool {
+		for below := level + 1; below < manifest.NumLevels; below++ {
+			files := v.Files(below)
+			for at[below] < len(files) && cmp.Compare(files[at[below]].Largest.UserKey, key) < 0 {
+				at[below]++
+			}
+			if at[below] < len(files) && cmp.Compare(files[at[below]].Smallest.UserKey, key) <= 0 {
+				return false
+			}
+		}
+		return true
+	}
+}
