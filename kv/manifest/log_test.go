@@ -61,7 +61,7 @@ func (h *history) edit(n int) (*VersionEdit, error) {
 	num := h.l.NewFileNum()
 	f, err := h.fs.Create(tableFile(num), 0)
 	if err == nil {
-		err = f.Close()
+		err = errors.Join(f.Sync(), f.Close())
 	}
 	if err != nil {
 		return nil, err

@@ -96,13 +96,20 @@ var (
 	ErrExist    = errors.New("tempestkv: file exists already")
 )
 
-// FS holds files. Its methods may be called from several goroutines.
+// FS holds files. Its methods, and those of its files, may be called from
+// several goroutines, and calls on different files do not wait for each other's
+// reads and writes. So a background goroutine can make the next log, write
+// tables and remove what is no longer needed while another appends to the log:
+// that one waits for no more than a Sync of theirs, and only in a Sync of its
+// own or where its file has to grow.
 //
-// Names are durable: once Create, Reopen or Remove has returned, a power loss
-// does not undo it. Contents are durable once File.Sync has returned.
+// Names are durable: once Reopen or Remove has returned, or Create of a log, a
+// power loss does not undo it. Another new file is there after a power loss
+// once it was synced. Contents are durable once File.Sync has returned.
 type FS interface {
 	// Create makes an empty file and opens it for appending. reserveBytes, 0
-	// for none, is how large it is expected to get. ErrExist where it exists.
+	// for none, is how large it is expected to get; for a log that space may
+	// be written, which takes its time. ErrExist where it exists.
 	Create(fd FileDesc, reserveBytes int64) (File, error)
 
 	// Open opens a file for reading. ErrNotExist where there is none.
@@ -141,10 +148,55 @@ type CurrentSetter interface {
 	Current() (FileDesc, error)
 }
 
+// BatchRemover is an FS that removes many files at the price of one.
+type BatchRemover interface {
+	// RemoveAll removes the files, durably when it returns: all of them, or
+	// with an error none. ErrNotExist where one does not exist.
+	RemoveAll(fds []FileDesc) error
+}
+
+// RemoveAll removes the files of fs, in order, at once where it is a
+// BatchRemover. Where it is not, an error leaves those before the failing one
+// removed.
+func RemoveAll(fs FS, fds []FileDesc) error {
+	if b, ok := fs.(BatchRemover); ok {
+		return b.RemoveAll(fds)
+	}
+	for _, fd := range fds {
+		if err := fs.Remove(fd); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Space is what an FS takes and holds.
+type Space struct {
+	// FileBytes is the size of the host's file.
+	FileBytes int64
+	// LiveBytes is what the files have in them. A log counts with all the space
+	// that it was given.
+	LiveBytes int64
+	// UsedBytes of FileBytes cannot be used for something else now: pages of
+	// files, and of those that are removed and still read, and what the FS needs
+	// for itself.
+	UsedBytes int64
+	// FreeBytes of FileBytes are there for files to come.
+	FreeBytes int64
+	// Files is their count.
+	Files int
+}
+
+// SpaceReporter is an FS that knows what it takes. The answer is from memory.
+type SpaceReporter interface {
+	Space() (Space, error)
+}
+
 // File is an open file: bytes that are appended and read anywhere.
 type File interface {
-	// Append writes p behind the last byte. After an error nobody knows how
-	// much of p was written; the file takes no more appends.
+	// Append writes p behind the last byte, where ReadAt finds it at once.
+	// After an error nobody knows how much of p was written, and of what was
+	// appended since the last Sync; the file takes no more appends.
 	Append(p []byte) error
 
 	// ReadAt fills p from off, as io.ReaderAt: io.EOF where the file ends
@@ -158,6 +210,7 @@ type File interface {
 	// Sync makes everything appended so far durable.
 	Sync() error
 
-	// Close releases the file, without syncing it. Twice is fine.
+	// Close releases the file, without syncing it. An error means that what
+	// was appended since the last Sync may be lost. Twice is fine.
 	Close() error
 }

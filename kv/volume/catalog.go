@@ -42,12 +42,11 @@ type catalogHeader struct {
 }
 
 // beginCatalog appends a header to p; endCatalog fills in what it leaves open.
-func beginCatalog(p []byte, gen, epoch uint64, count int) []byte {
+func beginCatalog(p []byte, gen, epoch uint64) []byte {
 	p = append(p, catalogMagic...)
 	p = binary.LittleEndian.AppendUint64(p, gen)
 	p = binary.LittleEndian.AppendUint64(p, epoch)
-	p = binary.LittleEndian.AppendUint32(p, 0)
-	return binary.LittleEndian.AppendUint32(p, uint32(count))
+	return append(p, make([]byte, 8)...)
 }
 
 // appendEntry appends e to a catalog.
@@ -63,9 +62,11 @@ func appendEntry(p []byte, e entry) []byte {
 	return p
 }
 
-// endCatalog sets the size and appends the checksum, which it also returns.
-func endCatalog(p []byte) ([]byte, uint32) {
+// endCatalog sets size and count and appends the checksum, which it also
+// returns.
+func endCatalog(p []byte, count int) ([]byte, uint32) {
 	binary.LittleEndian.PutUint32(p[24:], uint32(len(p)+4))
+	binary.LittleEndian.PutUint32(p[28:], uint32(count))
 	sum := checksum(p)
 	return binary.LittleEndian.AppendUint32(p, sum), sum
 }

@@ -10,8 +10,11 @@ import (
 // Check verifies the volume: that the superblock and catalog on the device are
 // those in memory, that no two files share a page and none lies outside the
 // device, and that exactly the other pages are free. It reads the catalog, not
-// the files. The error is base.ErrCorruption, or that of a failed read.
+// the files. The error is base.ErrCorruption, or that of a failed read. While
+// it reads, other calls wait.
 func (v *Volume) Check() error {
+	v.commits.Lock()
+	defer v.commits.Unlock()
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	if v.closed {
@@ -50,6 +53,16 @@ func (v *Volume) checkSpace() error {
 				return err
 			}
 			pages += e.count
+		}
+		for _, e := range f.growing {
+			if err := take(e, "the growth of "+f.fd.String()); err != nil {
+				return err
+			}
+		}
+		for _, g := range f.left {
+			if err := take(g.extent, "what "+f.fd.String()+" had"); err != nil {
+				return err
+			}
 		}
 		if pages != f.pages || f.size > f.space() {
 			return base.Corruption(f.fd.String(), f.size, "its extents do not fit its size")
@@ -109,7 +122,7 @@ func (v *Volume) checkDevice() error {
 		if err != nil {
 			return err
 		}
-		if sb.epoch != v.epoch || sb.catalogExtent() != v.catalog || len(st.entries) != len(v.files) {
+		if sb.epoch != v.epoch || sb.catalogExtent() != v.catalog || len(st.entries) != v.cataloguedFiles() {
 			return base.Corruption("superblock "+strconv.Itoa(int(gen%2)), 32, "not what was written last")
 		}
 		for _, e := range st.entries {
@@ -119,6 +132,16 @@ func (v *Volume) checkDevice() error {
 		}
 	}
 	return nil
+}
+
+// cataloguedFiles counts the files that the newest catalog has. Needs mu.
+func (v *Volume) cataloguedFiles() (count int) {
+	for _, f := range v.files {
+		if f.inCatalog {
+			count++
+		}
+	}
+	return count
 }
 
 // checkEntry compares a file of the catalog with the one in memory, which may

@@ -26,9 +26,9 @@ type workload struct {
 }
 
 var workloads = []workload{
-	{seed: 1, steps: 60, opts: &volume.Options{KeepFreeBytes: -1}},
-	{seed: 2, steps: 60, opts: &volume.Options{KeepFreeBytes: 256 << 10}},
-	{seed: 3, steps: 60},
+	{seed: 1, steps: 80, opts: &volume.Options{KeepFreeBytes: -1}},
+	{seed: 2, steps: 80, opts: &volume.Options{KeepFreeBytes: 256 << 10}},
+	{seed: 3, steps: 80},
 }
 
 // run works on h until an operation fails; then it returns false.

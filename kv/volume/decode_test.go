@@ -18,11 +18,11 @@ func sampleCatalog() ([]byte, []entry) {
 		{vfs.FileDesc{Type: vfs.TypeTable, Num: 3}, 2*PageSize + 1, []extent{{4, 1}, {6, 2}}},
 		{vfs.FileDesc{Type: vfs.TypeManifest, Num: 1 << 60}, 0, nil},
 	}
-	p := beginCatalog(nil, 17, 5, len(entries))
+	p := beginCatalog(nil, 17, 5)
 	for _, e := range entries {
 		p = appendEntry(p, e)
 	}
-	p, _ = endCatalog(p)
+	p, _ = endCatalog(p, len(entries))
 	return p, entries
 }
 
@@ -69,19 +69,18 @@ func TestImpossibleCatalogs(t *testing.T) {
 		"an extent behind the limit": {{table, 2 * PageSize, []extent{{maxPages - 1, 2}}}},
 		"a negative length":          {{table, -1, nil}},
 	} {
-		p := beginCatalog(nil, 3, 1, len(files))
+		p := beginCatalog(nil, 3, 1)
 		for _, f := range files {
 			p = appendEntry(p, f)
 		}
-		p, _ = endCatalog(p)
+		p, _ = endCatalog(p, len(files))
 		if _, _, err := decodeCatalog(p); !errors.Is(err, base.ErrCorruption) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
 	for name, count := range map[string]int{"a file is missing": 4, "a file too many": 2, "very many files": 1 << 31} {
 		p, entries := sampleCatalog()
-		binary.LittleEndian.PutUint32(p[28:], uint32(count))
-		p, _ = endCatalog(p[:len(p)-4])
+		p, _ = endCatalog(p[:len(p)-4], count)
 		if _, _, err := decodeCatalog(p); !errors.Is(err, base.ErrCorruption) {
 			t.Errorf("%s than %d: %v", name, len(entries), err)
 		}
@@ -170,11 +169,11 @@ func FuzzCatalog(f *testing.F) {
 			}
 			return
 		}
-		q := beginCatalog(nil, h.gen, h.epoch, len(entries))
+		q := beginCatalog(nil, h.gen, h.epoch)
 		for _, e := range entries {
 			q = appendEntry(q, e)
 		}
-		q, _ = endCatalog(q)
+		q, _ = endCatalog(q, len(entries))
 		h2, entries2, err := decodeCatalog(q)
 		if h.size = uint32(len(q)); h2 != h || err != nil || !reflect.DeepEqual(entries, entries2) {
 			t.Fatalf("%+v %+v became %+v %+v, %v", h, entries, h2, entries2, err)
@@ -230,13 +229,13 @@ func TestACatalogIsSoughtByTheSuperblocksGeneration(t *testing.T) {
 		want  int // files
 	}{{8, 1}, {7, 1}, {6, 0}} {
 		dev := NewMemDevice()
-		named, _ := endCatalog(beginCatalog(nil, 11, 7, 0))
+		named, _ := endCatalog(beginCatalog(nil, 11, 7), 0)
 		sum := binary.LittleEndian.Uint32(named[len(named)-4:])
 		sb := superblock{gen: 10, epoch: 7, catalogPage: 2, catalogSize: uint32(len(named)), catalogChecksum: sum}
 		p := sb.encode()
-		next := beginCatalog(nil, 11, test.epoch, 1)
+		next := beginCatalog(nil, 11, test.epoch)
 		next = appendEntry(next, entry{vfs.FileDesc{Type: vfs.TypeTable, Num: 5}, 0, nil})
-		next, _ = endCatalog(next)
+		next, _ = endCatalog(next, 1)
 		for off, p := range map[int64][]byte{0: p[:], PageSize: []byte("damaged"), 2 * PageSize: named, 4 * PageSize: next} {
 			if err := dev.WriteAt(p, off); err != nil {
 				t.Fatal(err)

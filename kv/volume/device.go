@@ -1,7 +1,9 @@
 package volume
 
 // Device is all that a host has to give: one file, as five calls. They may
-// wait, and are never made from two goroutines at once.
+// wait, and several goroutines make them at once: none reads, writes or cuts
+// off bytes that another is writing, but two calls may touch bytes that are
+// neighbours.
 //
 // Errors wrap base.ErrIO, base.ErrQuota where the host has no space left, or
 // base.ErrFenced where a newer writer has taken the file.
@@ -14,7 +16,8 @@ type Device interface {
 	// between the old end and off reads as zeros.
 	WriteAt(p []byte, off int64) error
 
-	// Sync makes everything written durable.
+	// Sync makes durable what was written, and cut off, by calls that had
+	// returned before it was made. No second Sync is made before it returns.
 	Sync() error
 
 	// Size returns the size of the file in bytes.

@@ -134,6 +134,7 @@ func (h *harness) create() error {
 		return err
 	}
 	m.f, m.mayExist = f, false
+	m.mayNotExist = m.fd.Type != vfs.TypeLog // until it is synced
 	return nil
 }
 
@@ -176,7 +177,7 @@ func (h *harness) sync() error {
 	if err := m.f.Sync(); err != nil {
 		return err
 	}
-	m.synced = len(m.data)
+	m.synced, m.mayNotExist = len(m.data), false
 	return nil
 }
 
@@ -208,6 +209,7 @@ func (h *harness) reopen() error {
 		synced = size
 	}
 	m.f, m.data, m.synced, m.broken, m.lost = f, slices.Clone(old[:size]), size, false, nil
+	m.mayNotExist = false
 	for _, r := range h.readers {
 		if r.fd == m.fd {
 			r.data = nil

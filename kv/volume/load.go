@@ -70,7 +70,8 @@ func (v *Volume) load() error {
 	v.files = make([]*file, len(st.entries))
 	for i, e := range st.entries {
 		v.files[i] = &file{
-			v: v, fd: e.fd, extents: e.extents, pages: pagesFor(e.size), size: e.size, committed: e.size,
+			v: v, fd: e.fd, extents: e.extents, pages: pagesFor(e.size), size: e.size, flushed: e.size,
+			named: true, inCatalog: true, committed: e.size,
 		}
 	}
 	return nil

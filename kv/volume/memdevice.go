@@ -1,13 +1,18 @@
 package volume
 
-import "tempestkv/kv/base"
+import (
+	"sync"
+
+	"tempestkv/kv/base"
+)
 
 // memChunkBytes is the unit in which a MemDevice grows.
 const memChunkBytes = 256 << 10
 
-// MemDevice is a Device in memory. The zero value is empty and ready. As any
-// Device it serves one goroutine at a time, and Sync promises nothing.
+// MemDevice is a Device in memory. The zero value is empty and ready. Sync
+// promises nothing.
 type MemDevice struct {
+	mu     sync.RWMutex
 	chunks [][]byte // each memChunkBytes long; zeros behind size
 	size   int64
 }
@@ -19,6 +24,8 @@ func NewMemDevice() *MemDevice { return new(MemDevice) }
 
 // ReadAt implements Device.
 func (d *MemDevice) ReadAt(p []byte, off int64) (int, error) {
+	d.mu.RLock()
+	defer d.mu.RUnlock()
 	if off < 0 {
 		return 0, base.Wrap(base.ErrInvalidArgument, "negative offset", nil)
 	}
@@ -34,6 +41,8 @@ func (d *MemDevice) ReadAt(p []byte, off int64) (int, error) {
 
 // WriteAt implements Device.
 func (d *MemDevice) WriteAt(p []byte, off int64) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
 	if off < 0 {
 		return base.Wrap(base.ErrInvalidArgument, "negative offset", nil)
 	}
@@ -59,10 +68,16 @@ func (d *MemDevice) grow(size int64) {
 func (d *MemDevice) Sync() error { return nil }
 
 // Size implements Device.
-func (d *MemDevice) Size() (int64, error) { return d.size, nil }
+func (d *MemDevice) Size() (int64, error) {
+	d.mu.RLock()
+	defer d.mu.RUnlock()
+	return d.size, nil
+}
 
 // Truncate implements Device.
 func (d *MemDevice) Truncate(size int64) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
 	if size < 0 {
 		return base.Wrap(base.ErrInvalidArgument, "negative size", nil)
 	}

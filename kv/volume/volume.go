@@ -39,35 +39,48 @@ type Options struct {
 }
 
 // Volume is a vfs.FS inside one Device. It may be used from several
-// goroutines; device calls are made one at a time, and who comes in between
-// waits.
+// goroutines, and makes device calls from several at once: a call that the
+// device makes wait holds up nobody who works on another file. Two things
+// queue: commits, and syncs, of which one serves all that wait for it.
 //
 // After a failed commit or sync nobody knows what is on the device: the volume
 // then reads only, and everything else is base.ErrReadOnly until it is opened
 // again. A failure to get space, or to write a file's own bytes, harms the
 // volume not.
 type Volume struct {
-	mu       sync.Mutex // guards everything, files and handles included
 	dev      Device
 	keepFree uint32 // pages
-	closed   bool
-	failed   error // why the volume is read-only
+
+	// Locks are taken in this order: file.append, commits, syncing, mu. Device
+	// calls are made under any of them but mu, Check's alone excepted.
+	commits sync.Mutex // held during a commit; guards buf too
+	syncing sync.Mutex // held during a sync of the device
+
+	mu      sync.Mutex // guards the rest, files and handles included
+	changed *sync.Cond // of mu: trimming or calls has changed
+	closed  bool
+	failed  error // why the volume is read-only
+	calls   int   // operations that may be making device calls
 
 	files []*file            // in order of name
 	held  map[*file]struct{} // removed, but open
 	space space
 	size  int64 // of the device; it may be larger after a failed call
 
+	// While the end of the file is cut off nobody may take pages there.
+	trimming bool
+
 	gen     uint64 // of the newest superblock
 	epoch   uint64
 	catalog extent // of gen
 	given   []givenUp
 
-	// syncs counts what the device has synced, from 1, so that a file can
-	// tell whether it has been synced since it was written.
-	syncs uint64
-	dirty bool // something was written since the last sync
-	buf   []byte
+	// writes counts writes that have returned; synced is how many of them a
+	// sync has made durable.
+	writes, synced uint64
+
+	buf   []byte   // the catalog
+	spare [][]byte // of writeBytes, for tables to come
 }
 
 // givenUp is an extent that generations before gen still use.
@@ -76,7 +89,11 @@ type givenUp struct {
 	gen uint64
 }
 
-var _ vfs.FS = (*Volume)(nil)
+var (
+	_ vfs.FS            = (*Volume)(nil)
+	_ vfs.BatchRemover  = (*Volume)(nil)
+	_ vfs.SpaceReporter = (*Volume)(nil)
+)
 
 // Open opens the volume on dev, which the caller keeps for it alone, and
 // raises the writer epoch. An empty device becomes an empty volume.
@@ -93,8 +110,9 @@ func Open(dev Device, opts *Options) (*Volume, error) {
 	}
 	v := &Volume{
 		dev: dev, keepFree: pagesFor(min(max(keepFree, 0), maxPages*PageSize)),
-		held: make(map[*file]struct{}), syncs: 1, dirty: true,
+		held: make(map[*file]struct{}), writes: 1,
 	}
+	v.changed = sync.NewCond(&v.mu)
 	var err error
 	if v.size, err = dev.Size(); err != nil {
 		return nil, hostError("size of the volume", err)
@@ -120,11 +138,14 @@ func hostError(what string, err error) error {
 		kind = base.ErrQuota
 	case errors.Is(err, base.ErrCorruption):
 		kind = base.ErrCorruption
+	case errors.Is(err, base.ErrClosed):
+		kind = base.ErrClosed
 	}
 	return base.Wrap(kind, what, err)
 }
 
-// writable returns why the volume cannot be changed, nil where it can.
+// writable returns why the volume cannot be changed, nil where it can. Needs
+// mu.
 func (v *Volume) writable() error {
 	if v.closed {
 		return base.ErrClosed
@@ -137,8 +158,25 @@ func (v *Volume) writable() error {
 
 // fail makes the volume read-only and returns the reason.
 func (v *Volume) fail(what string, err error) error {
-	v.failed = hostError(what, err)
-	return v.failed
+	err = hostError(what, err)
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if v.failed == nil {
+		v.failed = err
+	}
+	return err
+}
+
+// enter begins an operation that makes device calls, so that Close waits for
+// its end. Needs mu.
+func (v *Volume) enter() { v.calls++ }
+
+// leave ends it. Needs mu.
+func (v *Volume) leave() {
+	v.calls--
+	if v.calls == 0 {
+		v.changed.Broadcast()
+	}
 }
 
 // read fills p, all of which lies inside the file.
@@ -155,12 +193,19 @@ func (v *Volume) read(p []byte, off int64) error {
 
 // write writes p at off.
 func (v *Volume) write(p []byte, off int64) error {
-	v.dirty = true
-	if err := v.dev.WriteAt(p, off); err != nil {
-		return err
+	err := v.dev.WriteAt(p, off)
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.wrote(off+int64(len(p)), err)
+	return err
+}
+
+// wrote notes that a write up to end has returned err. Needs mu.
+func (v *Volume) wrote(end int64, err error) {
+	v.writes++
+	if err == nil {
+		v.size = max(v.size, end)
 	}
-	v.size = max(v.size, off+int64(len(p)))
-	return nil
 }
 
 // zero writes zeros over e, so that its space is really there.
@@ -179,18 +224,36 @@ func (v *Volume) zeroBytes(off, end int64) error {
 	return nil
 }
 
-// sync makes everything written durable, and does nothing where all is. A
+// sync makes everything written before the call durable.
+func (v *Volume) sync() error {
+	v.mu.Lock()
+	upTo := v.writes
+	v.mu.Unlock()
+	return v.syncTo(upTo)
+}
+
+// syncTo makes the first upTo writes durable, and does nothing where they are:
+// who waits for a sync of others that began in time needs none of its own. A
 // failed sync leaves open which of the writes before it are lost, whoever made
 // them, and a later one would not tell: nothing more is written.
-func (v *Volume) sync() error {
-	if !v.dirty {
+func (v *Volume) syncTo(upTo uint64) error {
+	v.syncing.Lock()
+	defer v.syncing.Unlock()
+	v.mu.Lock()
+	done, failed, writes := v.synced >= upTo, v.failed, v.writes
+	v.mu.Unlock()
+	if failed != nil {
+		return base.Wrap(base.ErrReadOnly, "volume", failed)
+	}
+	if done {
 		return nil
 	}
 	if err := v.dev.Sync(); err != nil {
 		return v.fail("sync the volume", err)
 	}
-	v.dirty = false
-	v.syncs++
+	v.mu.Lock()
+	v.synced = writes
+	v.mu.Unlock()
 	return nil
 }
 
@@ -205,28 +268,41 @@ func errTooLarge() error {
 // commit makes the files as they are in memory durable, contents included, and
 // the state of the next generation. An error before the catalog is written
 // leaves the volume usable; the caller undoes its change. Any later one makes
-// it read-only.
+// it read-only. Needs commits, and not mu.
 func (v *Volume) commit() error {
+	v.mu.Lock()
+	if err := v.writable(); err != nil {
+		v.mu.Unlock()
+		return err
+	}
+	v.enter()
 	next := superblock{gen: v.gen + 1, epoch: v.epoch}
 	v.buf, next.catalogChecksum = v.encodeCatalog(v.buf[:0], next.gen)
-	if len(v.buf) > maxCatalogSize {
-		return base.Wrap(base.ErrNotSupported, "too many files for a catalog of 16 MiB", nil)
-	}
-	next.catalogSize = uint32(len(v.buf))
-	e, ok := v.space.takeRun(pagesFor(int64(len(v.buf))), v.filePages())
-	if !ok {
-		return errTooLarge()
-	}
-	// Bytes inside the file can be written even where the host has no space
-	// left, so once it has grown the commit itself does not run out of space.
-	if end := int64(e.end()) * PageSize; end > v.size {
-		if err := v.zeroBytes(max(v.size, int64(e.page)*PageSize), end); err != nil {
-			v.space.free(e)
-			return hostError("grow the volume", err)
+	e, grown, err := v.placeCatalog()
+	v.mu.Unlock()
+
+	if err == nil {
+		// Bytes inside the file can be written even where the host has no space
+		// left, so once it has grown the commit itself does not run out of space.
+		if err = v.zeroBytes(max(grown, int64(e.page)*PageSize), int64(e.end())*PageSize); err != nil {
+			err = hostError("grow the volume", err)
 		}
 	}
-	next.catalogPage = e.page
-	if err := v.enforce(&next); err != nil {
+	enforced := false
+	if err == nil {
+		next.catalogPage, next.catalogSize = e.page, uint32(len(v.buf))
+		err = v.enforce(&next)
+		enforced = true
+	}
+
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.leave()
+	switch {
+	case !enforced:
+		v.space.free(e)
+		return err
+	case err != nil:
 		// Either catalog may be the one that is found at the next Open.
 		v.given = append(v.given, givenUp{e, next.gen})
 		return err
@@ -237,9 +313,24 @@ func (v *Volume) commit() error {
 	}
 	v.gen, v.catalog = next.gen, e
 	for _, f := range v.files {
-		f.committed = f.size
+		if f.encodedBy == next.gen {
+			f.committed, f.inCatalog = f.encoded, true
+		}
 	}
 	return nil
+}
+
+// placeCatalog takes pages for the catalog in v.buf; grown is the size of the
+// file now. Needs mu.
+func (v *Volume) placeCatalog() (e extent, grown int64, err error) {
+	if len(v.buf) > maxCatalogSize {
+		return extent{}, 0, base.Wrap(base.ErrNotSupported, "too many files for a catalog of 16 MiB", nil)
+	}
+	e, ok := v.space.takeRun(pagesFor(int64(len(v.buf))), v.filePages())
+	if !ok {
+		return extent{}, 0, errTooLarge()
+	}
+	return e, v.size, nil
 }
 
 // enforce puts the catalog in v.buf in force: catalog, sync, superblock, sync.
@@ -257,17 +348,23 @@ func (v *Volume) enforce(next *superblock) error {
 	return v.sync()
 }
 
-// encodeCatalog appends the catalog of the files to p.
+// encodeCatalog appends the catalog of the files to p. Needs mu.
 func (v *Volume) encodeCatalog(p []byte, gen uint64) ([]byte, uint32) {
-	p = beginCatalog(p, gen, v.epoch, len(v.files))
+	count := 0
+	p = beginCatalog(p, gen, v.epoch)
 	for _, f := range v.files {
-		p = appendEntry(p, f.entry())
+		if f.named && !f.removing {
+			e := f.entry()
+			p = appendEntry(p, e)
+			f.encoded, f.encodedBy = e.size, gen
+			count++
+		}
 	}
-	return endCatalog(p)
+	return endCatalog(p, count)
 }
 
 // release frees what generations up to v.gen gave up: the one behind it has
-// just become durable.
+// just become durable. Needs mu.
 func (v *Volume) release() {
 	v.given = slices.DeleteFunc(v.given, func(g givenUp) bool {
 		if g.gen > v.gen {
@@ -279,7 +376,7 @@ func (v *Volume) release() {
 }
 
 // giveUp frees extents as soon as neither superblock's generation uses them.
-// gen is the first that does not.
+// gen is the first that does not. Needs mu.
 func (v *Volume) giveUp(extents []extent, gen uint64) {
 	for _, e := range extents {
 		if gen < v.gen {
@@ -291,18 +388,36 @@ func (v *Volume) giveUp(extents []extent, gen uint64) {
 }
 
 // trim gives free space at the end of the file back to the host. It is tried
-// after commits; where the host refuses, the space stays free, for us.
+// after commits; where the host refuses, the space stays free, for us. Needs
+// commits, and not mu.
 func (v *Volume) trim() {
+	v.mu.Lock()
+	defer v.mu.Unlock()
 	end := v.space.end()
-	if v.filePages()-min(end, v.filePages()) <= 2*v.keepFree {
+	if v.closed || v.filePages()-min(end, v.filePages()) <= 2*v.keepFree {
 		return
 	}
 	size := int64(end+v.keepFree) * PageSize
-	v.dirty = true
+	v.trimming = true
+	v.enter()
+	v.mu.Unlock()
 	// After an error the file may be larger than size says. That costs
 	// growing it again, no more.
 	_ = v.dev.Truncate(size)
+	v.mu.Lock()
+	v.writes++
 	v.size = size
+	v.trimming = false
+	v.leave()
+	v.changed.Broadcast()
+}
+
+// waitForTrim returns once no page is being cut off that its caller could
+// take. Needs mu, and lets go of it meanwhile.
+func (v *Volume) waitForTrim() {
+	for v.trimming {
+		v.changed.Wait()
+	}
 }
 
 // find returns where fd is in v.files, or belongs.
@@ -327,34 +442,67 @@ func (v *Volume) Epoch() uint64 {
 }
 
 // Create implements vfs.FS. A log's first space is reserveBytes, at least a
-// page and at most 64 MiB; base.ErrQuota where there is no room for it.
+// page and at most 64 MiB; base.ErrQuota where there is no room for it. Other
+// files take a device call only once they are written.
 func (v *Volume) Create(fd vfs.FileDesc, reserveBytes int64) (vfs.File, error) {
+	f := &file{v: v, fd: fd, reserve: pagesFor(min(max(reserveBytes, 1), maxReserve))}
+	if fd.Type == vfs.TypeLog {
+		return v.createLog(f)
+	}
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	if err := v.writable(); err != nil {
+	i, err := v.place(fd)
+	if err != nil {
 		return nil, err
 	}
+	v.files = slices.Insert(v.files, i, f)
+	return f.open(true), nil
+}
+
+// place returns where in v.files a new file belongs. Needs mu.
+func (v *Volume) place(fd vfs.FileDesc) (int, error) {
+	if err := v.writable(); err != nil {
+		return 0, err
+	}
 	if !fd.Valid() {
-		return nil, base.Wrap(base.ErrInvalidArgument, "create "+fd.String(), nil)
+		return 0, base.Wrap(base.ErrInvalidArgument, "create "+fd.String(), nil)
 	}
 	i, found := v.find(fd)
 	if found {
-		return nil, base.Wrap(vfs.ErrExist, fd.String(), nil)
+		return 0, base.Wrap(vfs.ErrExist, fd.String(), nil)
 	}
-	f := &file{v: v, fd: fd, reserve: pagesFor(min(max(reserveBytes, 1), maxReserve))}
-	v.files = slices.Insert(v.files, i, f)
-	var err error
-	if fd.Type == vfs.TypeLog {
-		err = f.growLog(f.reserve)
-	} else {
-		err = v.commit()
-	}
+	return i, nil
+}
+
+// createLog gives f its space before a catalog names it, so that nobody waits
+// while that is zeroed.
+func (v *Volume) createLog(f *file) (vfs.File, error) {
+	f.append.Lock()
+	defer f.append.Unlock()
+	v.mu.Lock()
+	i, err := v.place(f.fd)
 	if err != nil {
-		v.files = slices.Delete(v.files, i, i+1)
+		v.mu.Unlock()
 		return nil, err
 	}
+	v.files = slices.Insert(v.files, i, f)
+	h := f.open(true)
+	v.mu.Unlock()
+	if err := f.growLog(f.reserve); err != nil {
+		v.mu.Lock()
+		defer v.mu.Unlock()
+		if f.removed == 0 {
+			v.drop(f)
+			f.removed = unnamedGeneration
+			v.held[f] = struct{}{}
+		}
+		h.close()
+		return nil, err
+	}
+	v.commits.Lock()
+	defer v.commits.Unlock()
 	v.trim()
-	return f.open(true), nil
+	return h, nil
 }
 
 // Open implements vfs.FS.
@@ -374,54 +522,90 @@ func (v *Volume) Open(fd vfs.FileDesc) (vfs.File, error) {
 // Reopen implements vfs.FS.
 func (v *Volume) Reopen(fd vfs.FileDesc, size int64) (vfs.File, error) {
 	v.mu.Lock()
-	defer v.mu.Unlock()
-	if err := v.writable(); err != nil {
-		return nil, err
-	}
 	f, err := v.lookup(fd)
+	v.mu.Unlock()
 	if err != nil {
 		return nil, err
 	}
-	if size < 0 || size > f.size {
-		return nil, base.Wrap(base.ErrInvalidArgument, "reopen "+fd.String()+" beyond its end", nil)
-	}
-	f.appender = nil
-	cut := f.cut
-	if fd.Type == vfs.TypeLog {
-		cut = f.cutLog
-	}
-	if err := cut(size); err != nil {
+	f.append.Lock()
+	defer f.append.Unlock()
+	if err := f.prepareCut(size); err != nil {
 		return nil, err
 	}
-	v.trim()
+	if err := f.cut(size); err != nil {
+		return nil, err
+	}
+	v.mu.Lock()
+	defer v.mu.Unlock()
 	return f.open(true), nil
 }
 
 // Remove implements vfs.FS.
-func (v *Volume) Remove(fd vfs.FileDesc) error {
+func (v *Volume) Remove(fd vfs.FileDesc) error { return v.RemoveAll([]vfs.FileDesc{fd}) }
+
+// RemoveAll implements vfs.BatchRemover: all of the files go in one commit, or
+// none.
+func (v *Volume) RemoveAll(fds []vfs.FileDesc) error {
+	v.commits.Lock()
+	defer v.commits.Unlock()
+	files, named, err := v.markRemoved(fds)
+	if err != nil {
+		return err
+	}
+	if named {
+		if err := v.commit(); err != nil {
+			v.mu.Lock()
+			defer v.mu.Unlock()
+			for _, f := range files {
+				f.removing = false
+			}
+			return err
+		}
+	}
+	v.mu.Lock()
+	for _, f := range files {
+		v.drop(f)
+		f.removed = unnamedGeneration
+		if f.inCatalog {
+			f.removed = v.gen
+		}
+		v.held[f] = struct{}{}
+		f.letGo()
+	}
+	v.mu.Unlock()
+	v.trim()
+	return nil
+}
+
+// markRemoved makes the next catalog leave the files out; named tells whether
+// one has any of them. Needs commits.
+func (v *Volume) markRemoved(fds []vfs.FileDesc) (files []*file, named bool, err error) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	if err := v.writable(); err != nil {
-		return err
+		return nil, false, err
 	}
-	i, found := v.find(fd)
-	if !found {
-		return base.Wrap(vfs.ErrNotExist, fd.String(), nil)
+	for _, fd := range fds {
+		f, err := v.lookup(fd)
+		if err != nil {
+			return nil, false, err
+		}
+		if !slices.Contains(files, f) {
+			files = append(files, f)
+			named = named || f.inCatalog
+		}
 	}
-	f := v.files[i]
-	v.files = slices.Delete(v.files, i, i+1)
-	if err := v.commit(); err != nil {
-		v.files = slices.Insert(v.files, i, f)
-		return err
+	for _, f := range files {
+		f.removing = true
 	}
-	f.removed = v.gen
-	if f.handles > 0 {
-		v.held[f] = struct{}{}
-	} else {
-		v.giveUp(f.extents, f.removed)
+	return files, named, nil
+}
+
+// drop takes f's name away. Needs mu.
+func (v *Volume) drop(f *file) {
+	if i, found := v.find(f.fd); found {
+		v.files = slices.Delete(v.files, i, i+1)
 	}
-	v.trim()
-	return nil
 }
 
 // List implements vfs.FS.
@@ -438,11 +622,34 @@ func (v *Volume) List() ([]vfs.FileDesc, error) {
 	return fds, nil
 }
 
-// Close implements vfs.FS. It makes no device call: what was not synced is as
-// durable as before. The device is the caller's again.
+// Close implements vfs.FS. It waits for the device calls of others, and makes
+// none: what was not synced is as durable as before. The device is the
+// caller's again.
 func (v *Volume) Close() error {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	v.closed = true
+	for v.calls > 0 {
+		v.changed.Wait()
+	}
 	return nil
+}
+
+// Space implements vfs.SpaceReporter.
+func (v *Volume) Space() (vfs.Space, error) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if v.closed {
+		return vfs.Space{}, base.ErrClosed
+	}
+	pages := v.filePages()
+	s := vfs.Space{FileBytes: v.size, FreeBytes: int64(v.space.freeBelow(pages)) * PageSize, Files: len(v.files)}
+	s.UsedBytes = max(v.size-s.FreeBytes, 0)
+	for _, f := range v.files {
+		s.LiveBytes += f.size
+		if f.fd.Type == vfs.TypeLog {
+			s.LiveBytes += f.space() - f.size
+		}
+	}
+	return s, nil
 }
