@@ -5,18 +5,28 @@ import { onAbort } from './options.js';
 type Resolve = (value: unknown) => void;
 type Reject = (reason: unknown) => void;
 
-/** What to do with the reply to a call. */
+/** What to do with the reply to a call. What its owner is depends on it. */
 export const Kind = {
-  /** Nothing waits for it any more. */
+  /** Nothing waits for it any more. The owner is a handle, where one was to be opened. */
   abandoned: 0,
+  /** A value; the owner is its codec. */
   value: 1,
+  /** Several values; the owner is their codec. */
   values: 2,
   sequence: 3,
-  stats: 4,
-  nothing: 5,
-  scan: 6,
-  scanNext: 7,
-  scanClose: 8,
+  nothing: 4,
+  /** The owner is a function of the reply, which decodes it. */
+  other: 5,
+  /** The owner is the handle that was to be opened. */
+  handle: 6,
+  /** The slot of an open handle: no reply will come. */
+  held: 7,
+  /** The owner is the handle that was to be closed. */
+  handleClose: 8,
+  // The owner of these is a cursor.
+  scan: 9,
+  scanNext: 10,
+  scanClose: 11,
 } as const;
 
 // The executor of every promise here, so that none needs a closure of its own.
@@ -93,6 +103,17 @@ export class Calls {
     const reject = this.#rejects[id]!;
     this.release(id);
     reject(reason);
+  }
+
+  /** Resolves the promise of a call and keeps its slot, for what it has opened. */
+  hold(id: number, value: unknown): void {
+    const resolve = this.#resolves[id]!;
+    this.#unwatches[id]?.();
+    this.#unwatches[id] = undefined;
+    this.#resolves[id] = ignore;
+    this.#rejects[id] = ignore;
+    this.#kinds[id] = Kind.held;
+    resolve(value);
   }
 
   /** Frees the slot of a call that is over. */

@@ -1,9 +1,9 @@
 // The client's side of the bridge: packs the calls of a turn into a frame, and settles promises as replies come.
 
 import { Calls, Kind } from './calls.js';
-import type { KeyCodec, ValueCodec } from './encodings.js';
+import { type ValueCodec, ValueCodecs } from './encodings.js';
 import { asTempestError, TempestError } from './errors.js';
-import { BodyReader, ENTRY_BYTES, FrameReader, FrameWriter, MALFORMED_ID, Op, RUN_LAST, readU64, Status } from './frames.js';
+import { BodyReader, ENTRY_BYTES, FrameReader, FrameWriter, LAST, MALFORMED_ID, NOTICE_ID, Op, readU64, Status } from './frames.js';
 import { FLUSH_BYTES, MAX_CALLS } from './limits.js';
 import type { Cursor } from './scan.js';
 
@@ -27,18 +27,78 @@ export interface Link {
   release(isDoomed: boolean): Promise<void>;
 }
 
+/** What a client tells whoever made it. */
+export interface ClientEvents {
+  /** The engine tells something unasked: a name, and figures. */
+  notice(name: string, figures: Record<string, number>): void;
+
+  /** The store has been let go; where the engine died, with the error that calls are given. */
+  ended(error: TempestError | undefined): void;
+}
+
+/** Something that the engine keeps until it is closed: a snapshot, a watch, an export. It is named by the id of the request that opened it. */
+export class Handle {
+  id = 0;
+  isAnswered = false;
+  isClosed = false;
+
+  /** What calls that need it fail with once it is closed. */
+  error: unknown;
+
+  /** The operation that closes it. */
+  readonly closeOp: number;
+
+  /** Called where it is closed by other than its user. */
+  readonly ended: (error: unknown) => void;
+
+  constructor(closeOp: number, ended: (error: unknown) => void = ignore) {
+    this.closeOp = closeOp;
+    this.ended = ended;
+  }
+}
+
+function ignore(): void {}
+
+interface Forgotten {
+  readonly client: Client;
+  readonly handle: Handle;
+  readonly warning: string | undefined;
+}
+
+let forgotten: FinalizationRegistry<Forgotten> | undefined;
+
+/** Closes `handle` when nothing refers to `user` any more, and warns of it; neither the client nor the handle may refer to `user`. */
+export function closeWhenCollected(user: object, client: Client, handle: Handle, warning?: string): void {
+  if (typeof FinalizationRegistry === 'undefined' || !client.closesDropped) return;
+  forgotten ??= new FinalizationRegistry(({ client, handle, warning }) => {
+    if (handle.isClosed) return;
+    if (warning !== undefined) console.warn(`tempestkv: ${warning}`);
+    void client.closeHandle(handle, undefined);
+  });
+  forgotten.register(user, { client, handle, warning });
+}
+
+/** Decodes a reply. Its bytes are the decoder's to keep. */
+export type Decode<T> = (body: BodyReader, flags: number) => T;
+
 /** Decoders are told to let go of a reply larger than this. */
 const KEEP_BYTES = 1 << 20;
 
 export class Client {
   readonly writer = new FrameWriter();
-  readonly keys: KeyCodec;
-  readonly values: ValueCodec;
+  readonly codecs = new ValueCodecs();
+
+  /** Set by whoever wants to hear. */
+  events: ClientEvents | undefined;
+
   readonly #link: Link;
   readonly #calls = new Calls();
 
   /** The passes whose readers have not come to the end, whether or not the engine has. */
   readonly #cursors = new Set<Cursor>();
+
+  /** The handles that are open, or about to be. */
+  readonly #handles = new Set<Handle>();
 
   readonly #flush = () => this.#flushTurn();
   #mark = 0;
@@ -53,10 +113,8 @@ export class Client {
   #isDoomed = false;
   #isReleased = false;
 
-  constructor(link: Link, keys: KeyCodec, values: ValueCodec) {
+  constructor(link: Link) {
     this.#link = link;
-    this.keys = keys;
-    this.values = values;
   }
 
   /** Whether what is dropped without being closed is to be closed when it is collected. */
@@ -64,7 +122,7 @@ export class Client {
     return this.#link.isConfined !== true;
   }
 
-  /** How many calls are under way, open scans included. */
+  /** How many calls are under way, open scans and handles included. */
   get callCount(): number {
     return this.#calls.count;
   }
@@ -125,9 +183,60 @@ export class Client {
     if (!this.writer.isEmpty && this.#death === undefined) this.#link.send(this.writer);
   }
 
-  /** Starts a call with an empty body. */
-  request(op: number, kind: number, signal?: AbortSignal): Promise<unknown> {
-    return this.commit(this.begin(op, 0, kind), signal);
+  /** Makes a call whose body `write` writes. */
+  call(op: number, flags: number, kind: number, write: (writer: FrameWriter) => void, signal?: AbortSignal, owner?: unknown): Promise<unknown> {
+    let id = -1;
+    try {
+      id = this.begin(op, flags, kind, owner);
+      write(this.writer);
+      return this.commit(id, signal);
+    } catch (error) {
+      if (id >= 0) this.rollback(id);
+      return Promise.reject(error);
+    }
+  }
+
+  /** Makes a call whose reply `decode` decodes. */
+  ask<T>(op: number, flags: number, write: (writer: FrameWriter) => void, decode: Decode<T>, signal?: AbortSignal): Promise<T> {
+    return this.call(op, flags, Kind.other, write, signal, decode) as Promise<T>;
+  }
+
+  /** Opens what the engine keeps until `close` is called for it, and resolves to the number that the engine answers with. */
+  open(handle: Handle, op: number, flags: number, write: (writer: FrameWriter) => void, signal?: AbortSignal): Promise<number> {
+    const opened = this.call(
+      op,
+      flags,
+      Kind.handle,
+      (writer) => {
+        write(writer);
+        this.#handles.add(handle);
+      },
+      signal,
+      handle,
+    );
+    return opened as Promise<number>;
+  }
+
+  /** Closes what `open` opened; calls that need it fail with `error` from now on. Resolves when the engine has closed it. A second time does nothing. */
+  async closeHandle(handle: Handle, error: unknown): Promise<void> {
+    if (handle.isClosed) return;
+    handle.isClosed = true;
+    handle.error = error;
+    this.#handles.delete(handle);
+    // Else its answer is what closes it.
+    if (handle.isAnswered) await this.#sendClose(handle);
+  }
+
+  #sendClose(handle: Handle): Promise<unknown> {
+    return new Promise((resolve) => {
+      this.#whenWritable(() => {
+        if (this.#death !== undefined) return resolve(undefined);
+        const id = this.#begin(handle.closeOp, 0, Kind.handleClose, handle);
+        this.writer.u32(handle.id);
+        // Whatever the answer, it is closed.
+        this.commit(id).then(resolve, resolve);
+      });
+    });
   }
 
   /** Sends the scan of `cursor`; its id names it until it ends. */
@@ -177,34 +286,60 @@ export class Client {
     } catch (cause) {
       this.died(new TempestError('TEMPEST_WORKER_DIED', 'the engine sent a reply that makes no sense', { cause }));
     }
-    if (frame.length > KEEP_BYTES) this.values.release?.();
+    if (frame.length > KEEP_BYTES) this.codecs.release();
   }
 
   #settle(reader: FrameReader): void {
     const calls = this.#calls;
-    const { id } = reader;
+    const { id, status } = reader;
     const kind = calls.kind(id);
-    if (kind === undefined) {
-      if (id === MALFORMED_ID && reader.status === Status.error) throw reader.error();
-      throw new Error(`no call has the id ${id}`);
-    }
+    if (kind === undefined || kind === Kind.held) return this.#settleOther(reader);
     if (kind >= Kind.scan) return this.#settleScan(reader, kind);
+    const owner = calls.owner(id);
+    if (kind === Kind.handleClose) calls.release((owner as Handle).id);
+    if (owner instanceof Handle && kind !== Kind.handleClose) {
+      if (status !== Status.error) return this.#opened(owner, reader, kind);
+      this.#handles.delete(owner);
+    }
     if (kind === Kind.abandoned) return calls.release(id);
-    if (reader.status === Status.error) return calls.reject(id, reader.error());
+    if (status === Status.error) return calls.reject(id, reader.error());
     let result: unknown;
     try {
-      result = this.#result(reader, kind);
+      result = this.#result(reader, kind, owner);
     } catch (error) {
       return calls.reject(id, asTempestError(error, 'TEMPEST_CORRUPTION'));
     }
     calls.resolve(id, result);
   }
 
-  #result(reader: FrameReader, kind: number): unknown {
+  /** What is the answer to no call. */
+  #settleOther(reader: FrameReader): void {
+    const { id, bytes, start, end } = reader;
+    if (id === NOTICE_ID) {
+      const body = new BodyReader(bytes, start, end);
+      this.events?.notice(body.text(), body.figures());
+      return;
+    }
+    if (id === MALFORMED_ID && reader.status === Status.error) throw reader.error();
+    throw new Error(`no call has the id ${id}`);
+  }
+
+  /** A handle is open. It is closed at once where nobody wants it any more. */
+  #opened(handle: Handle, reader: FrameReader, kind: number): void {
+    const { id, bytes, start, end } = reader;
+    const number = new BodyReader(bytes, start, end).u64();
+    handle.isAnswered = true;
+    handle.id = id;
+    if (kind === Kind.abandoned && !handle.isClosed) void this.closeHandle(handle, undefined);
+    else if (handle.isClosed) void this.#sendClose(handle);
+    this.#calls.hold(id, number);
+  }
+
+  #result(reader: FrameReader, kind: number, owner: unknown): unknown {
     const { bytes, start, end } = reader;
     switch (kind) {
       case Kind.value:
-        return reader.status === Status.notFound ? undefined : this.values.read(bytes, start, end);
+        return reader.status === Status.notFound ? undefined : (owner as ValueCodec).read(bytes, start, end);
       case Kind.sequence:
         return readU64(bytes, start);
       case Kind.values: {
@@ -216,20 +351,13 @@ export class Client {
             values.push(undefined);
           } else {
             const at = body.skip(size);
-            values.push(this.values.read(bytes, at, at + size));
+            values.push((owner as ValueCodec).read(bytes, at, at + size));
           }
         }
         return values;
       }
-      case Kind.stats: {
-        const body = new BodyReader(bytes, start, end);
-        const stats: Record<string, number> = {};
-        while (!body.isDone) {
-          const name = body.text();
-          stats[name] = body.f64();
-        }
-        return stats;
-      }
+      case Kind.other:
+        return reader.status === Status.notFound ? undefined : (owner as Decode<unknown>)(new BodyReader(bytes, start, end), reader.flags);
       default:
         return undefined;
     }
@@ -249,7 +377,7 @@ export class Client {
       this.#cursors.delete(cursor);
       cursor.fail(reader.error());
     } else {
-      const isLast = (reader.flags & RUN_LAST) !== 0;
+      const isLast = (reader.flags & LAST) !== 0;
       if (isLast) cursor.isOver = true;
       cursor.push(reader.bytes, reader.start, reader.end, isLast);
     }
@@ -266,16 +394,26 @@ export class Client {
     this.#refusal ??= error;
     for (const cursor of this.#cursors) cursor.fail(error);
     this.#cursors.clear();
+    for (const handle of this.#handles) this.#end(handle, error);
     this.#calls.rejectAll(error);
     this.#closed ??= this.#release();
   }
 
-  #release(): Promise<void> {
-    this.#isReleased = true;
-    return this.#link.release(this.#isDoomed);
+  #end(handle: Handle, error: TempestError): void {
+    void this.closeHandle(handle, error);
+    handle.ended(error);
   }
 
-  /** Ends the scans, waits for the calls under way, then closes the engine and frees the store. */
+  async #release(): Promise<void> {
+    this.#isReleased = true;
+    try {
+      await this.#link.release(this.#isDoomed);
+    } finally {
+      this.events?.ended(this.#death);
+    }
+  }
+
+  /** Ends the scans, snapshots, watches and exports, waits for the calls under way, then closes the engine and frees the store. */
   close(): Promise<void> {
     return (this.#closed ??= this.#close());
   }
@@ -287,6 +425,7 @@ export class Client {
       cursor.fail(closed);
       this.closeScan(cursor);
     }
+    for (const handle of this.#handles) this.#end(handle, closed);
     await this.#calls.idle();
     try {
       if (this.#death === undefined && this.#link.isShared !== true) await this.commit(this.#begin(Op.close, 0, Kind.nothing));

@@ -1,52 +1,16 @@
 // The database as a caller sees it.
 
-import type { BytesInput } from './bytes.js';
+import { exportStore, EXPORT_NAMES, type ExportOptions } from './backup.js';
 import { Kind as CallKind } from './calls.js';
 import type { Client } from './client.js';
-import { describe, TempestError } from './errors.js';
-import { Kind, Op, WRITE_STRICT } from './frames.js';
-import { BATCH_HEADER_BYTES, checkValueSize, MAX_BATCH_BYTES, MAX_COUNT, MAX_KEYS_BYTES } from './limits.js';
-import { checkSignal, signalOf } from './options.js';
-import { boundsOf, type Range } from './range.js';
-import { asyncDispose, Scan } from './scan.js';
-
-/** A key as calls take it: what the key encoding yields, and for bytes whatever holds bytes. */
-export type KeyInput<K> = K extends Uint8Array ? BytesInput : K;
-
-/** A value as calls take it: what the value encoding yields, and for bytes whatever holds bytes. */
-export type ValueInput<V> = [V] extends [Uint8Array] ? (unknown extends V ? V : BytesInput) : V;
-
-/**
- * When a write is acknowledged.
- *
- * - `'relaxed'`, the default: when the host has taken the bytes. An acknowledged write survives the crash of a tab or of the browser; when
- *   the machine loses power the last ones may be lost, from some point on, and never half of a batch.
- * - `'strict'`: when the host says that the bytes are on the disk. An acknowledged write survives a loss of power. Slower.
- */
-export type Durability = 'relaxed' | 'strict';
-
-/** For any call that can wait. A name that options do not have is a `TypeError`, here and wherever options are taken. */
-export interface CallOptions {
-  /**
-   * Gives the call up: its promise rejects with the signal's `reason`, by default a `DOMException` named `AbortError`. Nothing is undone: an
-   * aborted write may still happen, or have happened.
-   */
-  signal?: AbortSignal | undefined;
-}
-
-/** For writes. */
-export interface WriteOptions extends CallOptions {
-  /** When the write is acknowledged; by default as `open` was told. */
-  durability?: Durability | undefined;
-}
-
-/** A range, and a signal that ends the scan of it: iteration then rejects with the signal's `reason`. */
-export interface ScanOptions<K> extends Range<K>, CallOptions {}
-
-/** One operation of a batch. */
-export type BatchOperation<K, V> =
-  | { readonly type: 'put'; readonly key: KeyInput<K>; readonly value: ValueInput<V> }
-  | { readonly type: 'delete'; readonly key: KeyInput<K> };
+import type { Encodings, KeyEncoding, KeyFor } from './encodings.js';
+import { DatabaseEvent, type Figures } from './events.js';
+import { type BodyReader, BOUNDS_FLAGS, Op } from './frames.js';
+import { type CallOptions, type Durability, type KeyInput, Namespace, type RangeOptions } from './namespace.js';
+import { abortable, signalOf } from './options.js';
+import { boundsOf, COUNT_NAMES, writeRange } from './range.js';
+import { asyncDispose } from './scan.js';
+import { Space } from './space.js';
 
 /**
  * Where a store is kept: in the origin private file system, in memory until it is closed, on a device that the caller passed in, or in a
@@ -79,8 +43,23 @@ export interface Recovery {
  */
 export type Stats = Readonly<Record<string, number>>;
 
+/** What `verify` found. */
+export interface VerifyReport {
+  /** What is wrong, a line each, for a person to read; none where the store is whole. */
+  readonly problems: readonly string[];
+
+  /** What was looked at, by name: counts of files, blocks and entries. */
+  readonly figures: Figures;
+}
+
+/** What the browser says of the origin's storage, in bytes, all stores and all else that the origin keeps together; `undefined` where it does not say. */
+export interface StorageEstimate {
+  readonly usage: number | undefined;
+  readonly quota: number | undefined;
+}
+
 /** @internal */
-export interface DatabaseSpec {
+export interface DatabaseSpec extends Encodings {
   name: string;
   storage: Storage;
   supports: Supports;
@@ -88,25 +67,25 @@ export interface DatabaseSpec {
   durability: Durability;
 }
 
-const WRITE_NAMES: ReadonlySet<string> = new Set(['durability', 'signal']);
-
 /**
  * A store that is open. Made by `open`.
  *
  * Calls need not wait for each other: those made in one turn travel together, writes take effect in the order they were made, and a read sees
  * every write made before it; of those made after it, while it is still under way, it may see some.
  *
- * Calls reject with a `TempestError` where the store fails, and with a `TypeError` or `RangeError` where the call itself is wrong. Only `scan`
- * throws: it has no promise to reject. After `close` calls reject with `TEMPEST_CLOSED`, and after the engine's death with
- * `TEMPEST_WORKER_DIED`. At most a million calls may be under way; one more rejects with `TEMPEST_BUSY`.
+ * After `close` calls reject with `TEMPEST_CLOSED`, and after the engine's death with `TEMPEST_WORKER_DIED`. At most a million calls may be under
+ * way; one more rejects with `TEMPEST_BUSY`.
  *
- * Keys are at most 64 KiB when encoded (`TEMPEST_INVALID_KEY`). The empty key is a key like any other. Keys that begin with the bytes `FF FF` are
- * the store's own (`TEMPEST_INVALID_KEY`). Values are at most 64 MiB when encoded (`TEMPEST_INVALID_VALUE`).
+ * Keys are at most 64 KiB when encoded (`TEMPEST_INVALID_KEY`), those of a namespace with the few bytes that name it. The empty key is a key like any
+ * other. Keys that begin with the bytes `FF FE` belong to namespaces, and those that begin with `FF FF` to the store itself (`TEMPEST_INVALID_KEY`).
+ * Values are at most 64 MiB when encoded (`TEMPEST_INVALID_VALUE`).
+ *
+ * It is an `EventTarget`; see {@link DatabaseEventMap}.
  *
  * @typeParam K - Keys, as scans yield them.
  * @typeParam V - Values.
  */
-export class Database<K = string, V = unknown> {
+export class Database<K = string, V = unknown> extends Namespace<K, V> {
   /** The name it was opened by. */
   readonly name: string;
 
@@ -120,191 +99,108 @@ export class Database<K = string, V = unknown> {
   readonly recovery: Recovery;
 
   readonly #client: Client;
-  readonly #durability: Durability;
-
-  /** The width of the last value's size: a guess at that of the next. */
-  #valueWidth = 1;
+  readonly #space: Space;
 
   /** @internal */
   constructor(client: Client, spec: DatabaseSpec) {
+    const space = Space.plain(client.codecs, spec);
+    super(client, space, spec, []);
     this.name = spec.name;
     this.storage = spec.storage;
     this.supports = spec.supports;
     this.recovery = spec.recovery;
-    this.#durability = spec.durability;
     this.#client = client;
-  }
-
-  /**
-   * Stores a value under a key, over the one it had.
-   *
-   * @returns The write's sequence number. Each write has a greater one than those before it.
-   */
-  put(key: KeyInput<K>, value: ValueInput<V>, options?: WriteOptions): Promise<number> {
-    return this.#write(Kind.put, key, value, options);
-  }
-
-  /**
-   * Removes a key and its value. Removing a key that is not there is no error.
-   *
-   * @returns The write's sequence number.
-   */
-  delete(key: KeyInput<K>, options?: WriteOptions): Promise<number> {
-    return this.#write(Kind.delete, key, undefined, options);
-  }
-
-  #write(kind: number, key: unknown, value: unknown, options: WriteOptions | undefined): Promise<number> {
-    const client = this.#client;
-    let id = -1;
-    try {
-      const signal = signalOf(options, WRITE_NAMES);
-      id = client.begin(Op.write, this.#writeFlags(options), CallKind.sequence);
-      client.writer.u32(1);
-      this.#operation(kind, key, value);
-      return client.commit(id, signal) as Promise<number>;
-    } catch (error) {
-      if (id >= 0) client.rollback(id);
-      return Promise.reject(error);
-    }
-  }
-
-  #writeFlags(options: WriteOptions | undefined): number {
-    return durabilityOf(options?.durability, this.#durability) === 'strict' ? WRITE_STRICT : 0;
-  }
-
-  /** Writes one operation of a batch, and returns its size in bytes. */
-  #operation(kind: number, key: unknown, value: unknown): number {
-    const { writer, values } = this.#client;
-    writer.u8(kind);
-    let size = 1 + this.#key(key);
-    if (kind === Kind.put) {
-      const start = writer.length;
-      const width = this.#valueWidth;
-      const mark = writer.openSized(width);
-      values.write(writer, value);
-      checkValueSize(writer.length - mark - width);
-      this.#valueWidth = writer.closeSized(mark, width);
-      size += writer.length - start;
-    }
-    return size;
-  }
-
-  /** Writes a key with its size, and returns the size of both in bytes. */
-  #key(key: unknown): number {
-    const { writer, keys } = this.#client;
-    const width = keys.width(key);
-    const mark = writer.openSized(width);
-    keys.write(writer, key);
-    checkReserved(writer.bytes, mark + width, writer.length);
-    writer.closeSized(mark, width);
-    return writer.length - mark;
-  }
-
-  /**
-   * Carries out all of the operations, in their order, or none of them.
-   *
-   * At most 64 MiB when encoded (`TEMPEST_INVALID_ARGUMENT`).
-   *
-   * @returns The sequence number of the last operation.
-   */
-  batch(operations: readonly BatchOperation<K, V>[], options?: WriteOptions): Promise<number> {
-    const client = this.#client;
-    let id = -1;
-    try {
-      if (!Array.isArray(operations)) throw new TypeError(`a batch must be an array, not ${describe(operations)}`);
-      const signal = signalOf(options, WRITE_NAMES);
-      id = client.begin(Op.write, this.#writeFlags(options), CallKind.sequence);
-      client.writer.u32(operations.length);
-      let size = BATCH_HEADER_BYTES;
-      for (const operation of operations as readonly BatchOperation<unknown, unknown>[]) {
-        switch (operation?.type) {
-          case 'put':
-            size += this.#operation(Kind.put, operation.key, operation.value);
-            break;
-          case 'delete':
-            size += this.#operation(Kind.delete, operation.key, undefined);
-            break;
-          default:
-            throw new TypeError("an operation of a batch must have the type 'put' or 'delete'");
-        }
-        if (size > MAX_BATCH_BYTES) {
-          throw new TempestError('TEMPEST_INVALID_ARGUMENT', `a batch is larger than ${MAX_BATCH_BYTES} bytes; make several of it`);
-        }
-      }
-      return client.commit(id, signal) as Promise<number>;
-    } catch (error) {
-      if (id >= 0) client.rollback(id);
-      return Promise.reject(error);
-    }
-  }
-
-  /** The value under a key; `undefined` where there is none. */
-  get(key: KeyInput<K>, options?: CallOptions): Promise<V | undefined> {
-    const client = this.#client;
-    let id = -1;
-    try {
-      const signal = signalOf(options);
-      id = client.begin(Op.get, 0, CallKind.value);
-      const { writer } = client;
-      const start = writer.length;
-      client.keys.write(writer, key);
-      checkReserved(writer.bytes, start, writer.length);
-      return client.commit(id, signal) as Promise<V | undefined>;
-    } catch (error) {
-      if (id >= 0) client.rollback(id);
-      return Promise.reject(error);
-    }
-  }
-
-  /**
-   * The values under several keys, all as of one moment, in the order of the keys; `undefined` where there is none.
-   *
-   * The keys together are at most 64 MiB, the values at most 128 MiB (`TEMPEST_INVALID_ARGUMENT`).
-   */
-  getMany(keys: readonly KeyInput<K>[], options?: CallOptions): Promise<(V | undefined)[]> {
-    const client = this.#client;
-    let id = -1;
-    try {
-      if (!Array.isArray(keys)) throw new TypeError(`getMany takes an array of keys, not ${describe(keys)}`);
-      const signal = signalOf(options);
-      id = client.begin(Op.getMany, 0, CallKind.values);
-      const count = Math.min(keys.length, MAX_COUNT);
-      client.writer.u32(count);
-      let size = 0;
-      for (let i = 0; i < count; i++) {
-        size += this.#key(keys[i]);
-        if (size > MAX_KEYS_BYTES) {
-          throw new TempestError('TEMPEST_INVALID_ARGUMENT', `the keys of one getMany are larger than ${MAX_KEYS_BYTES} bytes`);
-        }
-      }
-      return client.commit(id, signal) as Promise<(V | undefined)[]>;
-    } catch (error) {
-      if (id >= 0) client.rollback(id);
-      return Promise.reject(error);
-    }
-  }
-
-  /**
-   * The entries of a range, to be iterated; see {@link Scan}. Without a range, all of them.
-   *
-   * Throws a `TypeError` or a `RangeError` where the range makes no sense, and `TEMPEST_INVALID_KEY` where a bound is too large. A range in which
-   * nothing can lie is just empty.
-   */
-  scan(range: ScanOptions<KeyInput<K>> = {}): Scan<[K, V], K, V> {
-    const bounds = boundsOf(range, this.#client.keys);
-    const { signal } = range;
-    checkSignal(signal);
-    return new Scan(this.#client, bounds, 'entries', signal);
+    this.#space = space;
+    client.events = {
+      notice: (name, figures) => this.dispatchEvent(new DatabaseEvent(name, figures)),
+      ended: (error) => {
+        if (error !== undefined) this.dispatchEvent(new DatabaseEvent('error', error));
+        this.dispatchEvent(new DatabaseEvent('close', undefined));
+      },
+    };
   }
 
   /** Figures of the engine, such as `openScans`. */
   async stats(options?: CallOptions): Promise<Stats> {
-    return (await this.#client.request(Op.stats, CallKind.stats, signalOf(options))) as Stats;
+    return this.#client.ask(Op.stats, 0, () => undefined, (body) => body.figures(), signalOf(options));
+  }
+
+  /** Moves what is in memory into tables: resolves once everything written before is in them. Happens by itself as memory fills up. */
+  async flush(options?: CallOptions): Promise<void> {
+    await this.#client.call(Op.flush, 0, CallKind.nothing, () => undefined, signalOf(options));
   }
 
   /**
-   * Closes the store: ends its scans, waits for the calls under way, makes everything durable and lets the next `open` have it. Closing twice is
-   * no error. Rejects where making it durable failed; the store is let go all the same.
+   * Merges the tables that overlap a range until nothing in it is written over or deleted any more: what was deleted takes no space afterwards. Happens
+   * by itself as tables add up. Without a range, all of the store, namespaces included.
+   */
+  async compact<KE extends KeyEncoding | undefined = undefined>(range: RangeOptions<KeyInput<KeyFor<KE, K>>, KE> = {}): Promise<void> {
+    const { signal: given, keyEncoding, ...bare } = range;
+    const space = this.#space.with({ keyEncoding });
+    const bounds = boundsOf(range, space, COUNT_NAMES);
+    const signal = signalOf({ signal: given });
+    const isAll = Object.values(bare).every((bound) => bound === undefined);
+    if (bounds.isEmpty) return this.#client.checkOpen();
+    await this.#client.call(
+      Op.compact,
+      isAll ? 0 : bounds.flags & BOUNDS_FLAGS,
+      CallKind.nothing,
+      (writer) => writeRange(writer, isAll ? { ...bounds, lower: undefined, upper: undefined } : bounds),
+      signal,
+    );
+  }
+
+  /** Reads all of the store and checks every checksum and every order. Changes nothing. */
+  async verify(options?: CallOptions): Promise<VerifyReport> {
+    const decode = (body: BodyReader): VerifyReport => {
+      const problems = Array.from({ length: body.u32() }, () => body.text());
+      return { problems, figures: body.figures() };
+    };
+    return this.#client.ask(Op.verify, 0, () => undefined, decode, signalOf(options));
+  }
+
+  /**
+   * All of the store as it is now, namespaces included, as one file: a stream of its bytes, which end with checksums. `importStore` takes it back. The moment
+   * is that of this call, however slowly the stream is read; cancel it where it is not read to its end.
+   *
+   * Throws a `TypeError` where the options make no sense; all else fails the stream.
+   */
+  export(options?: ExportOptions): ReadableStream<Uint8Array> {
+    return exportStore(this.#client, signalOf(options, EXPORT_NAMES), options?.onProgress);
+  }
+
+  /**
+   * Asks the browser not to delete the origin's storage when the disk is full, as it may do with what is not persistent. Some browsers ask the user;
+   * only a page can ask, and a worker is told what holds.
+   *
+   * @returns Whether the storage is persistent; false where the store is not in the browser's storage.
+   */
+  async persist(options?: CallOptions): Promise<boolean> {
+    const signal = signalOf(options);
+    this.#client.checkOpen();
+    const manager = this.#manager;
+    if (typeof manager?.persist === 'function') return abortable(manager.persist(), signal);
+    if (typeof manager?.persisted === 'function') return abortable(manager.persisted(), signal);
+    return false;
+  }
+
+  /** How much the origin keeps in the browser's storage, and how much it may. */
+  async estimate(options?: CallOptions): Promise<StorageEstimate> {
+    const signal = signalOf(options);
+    this.#client.checkOpen();
+    const manager = this.#manager;
+    if (typeof manager?.estimate !== 'function') return { usage: undefined, quota: undefined };
+    const { usage, quota } = await abortable(manager.estimate(), signal);
+    return { usage, quota };
+  }
+
+  get #manager(): Partial<StorageManager> | undefined {
+    return this.storage === 'opfs' ? (globalThis.navigator as Partial<Navigator> | undefined)?.storage : undefined;
+  }
+
+  /**
+   * Closes the store: ends its scans, snapshots, watches and exports, waits for the calls under way, makes everything durable and lets the next `open` have
+   * it. Closing twice is no error. Rejects where making it durable failed; the store is let go all the same.
    */
   close(): Promise<void> {
     return this.#client.close();
@@ -331,20 +227,6 @@ export class Database<K = string, V = unknown> {
    * @internal
    */
   _panic(): Promise<unknown> {
-    return this.#client.request(Op.panic, CallKind.nothing);
-  }
-}
-
-/** Checks a durability, and puts the default in the place of none. */
-export function durabilityOf(durability: unknown, otherwise: Durability): Durability {
-  if (durability === undefined) return otherwise;
-  if (durability === 'relaxed' || durability === 'strict') return durability;
-  throw new TypeError(`durability must be 'relaxed' or 'strict', not ${describe(durability)}`);
-}
-
-/** Throws where the key between `start` and `end` is one of the store's own. */
-function checkReserved(bytes: Uint8Array, start: number, end: number): void {
-  if (end - start >= 2 && bytes[start] === 0xff && bytes[start + 1] === 0xff) {
-    throw new TempestError('TEMPEST_INVALID_KEY', 'keys that begin with the bytes FF FF are reserved');
+    return this.#client.call(Op.panic, 0, CallKind.nothing, () => undefined);
   }
 }

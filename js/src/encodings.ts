@@ -6,7 +6,7 @@ import type { FrameWriter } from './frames.js';
 import { checkValueSize, MAX_KEY_BYTES, MAX_VALUE_BYTES } from './limits.js';
 import { Msgpack } from './msgpack.js';
 import { decodeText, encodeText, encodeTextInto, isWellFormed } from './text.js';
-import { readTuple, writeTuple } from './tuple.js';
+import { readTuple, type TupleKey, writeTuple } from './tuple.js';
 
 /**
  * How keys become bytes.
@@ -63,6 +63,39 @@ export interface CustomEncoding<V> {
  */
 export type ValueEncoding<V = unknown> = ValueEncodingName | CustomEncoding<V>;
 
+/** The encodings of a namespace, or of one call. */
+export interface Encodings<KE extends KeyEncoding | undefined = KeyEncoding | undefined, VE = ValueEncoding<any> | undefined> {
+  /** How keys become bytes. */
+  keyEncoding?: KE;
+
+  /** How values become bytes. */
+  valueEncoding?: VE;
+}
+
+/** The keys of a key encoding; `K` where none is given. */
+export type KeyFor<E, K> = [E] extends [undefined]
+  ? K
+  : [E] extends ['view']
+    ? Uint8Array
+    : [E] extends ['tuple']
+      ? TupleKey
+      : [E] extends ['utf8']
+        ? string
+        : K;
+
+/** The values of a value encoding; `V` where none is given. */
+export type ValueFor<E, V> = [E] extends [undefined]
+  ? V
+  : [E] extends [CustomEncoding<infer C>]
+    ? C
+    : [E] extends ['view']
+      ? Uint8Array
+      : [E] extends ['utf8']
+        ? string
+        : [E] extends ['msgpack' | 'json']
+          ? unknown
+          : V;
+
 /** Writes keys into frames and reads them back. */
 export interface KeyCodec {
   /** Appends the bytes of `key`. Throws a `TypeError` for the wrong type, `TEMPEST_INVALID_KEY` past the limit. */
@@ -76,13 +109,13 @@ export interface KeyCodec {
 
 /** Writes values into frames and reads them back. */
 export interface ValueCodec {
+  /** It is the caller's own. */
+  readonly isCustom?: boolean;
+
   /** Appends the bytes of `value`. */
   write(writer: FrameWriter, value: unknown): void;
 
   read(bytes: Uint8Array, start: number, end: number): unknown;
-
-  /** Lets go of the last buffer read. */
-  release?(): void;
 }
 
 /** The codec of a key encoding. Throws a `TypeError` for an unknown name. */
@@ -100,23 +133,33 @@ export function keyCodec(encoding: unknown): KeyCodec {
   }
 }
 
-/** The codec of a value encoding. Throws a `TypeError` for an unknown name or an object without `encode` and `decode`. */
-export function valueCodec(encoding: unknown): ValueCodec {
-  switch (encoding) {
-    case undefined:
-    case 'msgpack':
-      return new MsgpackValues();
-    case 'json':
-      return jsonValues;
-    case 'utf8':
-      return textValues;
-    case 'view':
-      return byteValues;
-    default:
-      if (isCustomEncoding(encoding)) return new CustomValues(encoding);
-      throw new TypeError(
-        `valueEncoding must be 'msgpack', 'json', 'utf8', 'view', or an object with encode and decode, not ${describe(encoding)}`,
-      );
+/** The value codecs of one database. It has a MessagePack codec of its own: a getter in a value may call another database. */
+export class ValueCodecs {
+  #msgpack: MsgpackValues | undefined;
+
+  /** The codec of a value encoding. Throws a `TypeError` for an unknown name or an object without `encode` and `decode`. */
+  of(encoding: unknown): ValueCodec {
+    switch (encoding) {
+      case undefined:
+      case 'msgpack':
+        return (this.#msgpack ??= new MsgpackValues());
+      case 'json':
+        return jsonValues;
+      case 'utf8':
+        return textValues;
+      case 'view':
+        return byteValues;
+      default:
+        if (isCustomEncoding(encoding)) return new CustomValues(encoding);
+        throw new TypeError(
+          `valueEncoding must be 'msgpack', 'json', 'utf8', 'view', or an object with encode and decode, not ${describe(encoding)}`,
+        );
+    }
+  }
+
+  /** Lets go of the last buffer read. */
+  release(): void {
+    this.#msgpack?.release();
   }
 }
 
@@ -244,6 +287,7 @@ const byteValues: ValueCodec = {
 };
 
 class CustomValues implements ValueCodec {
+  readonly isCustom = true;
   readonly #encoding: CustomEncoding<unknown>;
 
   constructor(encoding: CustomEncoding<unknown>) {

@@ -8,6 +8,7 @@
  * | `TEMPEST_FENCED` | find the newer writer, or open again |
  * | `TEMPEST_READONLY` | close, open again, retry: an earlier write failed and the log's tail is unknown |
  * | `TEMPEST_BUSY` | slow down and retry |
+ * | `TEMPEST_CONFLICT` | read again, and try again: what a write depends on has changed |
  * | `TEMPEST_QUOTA_EXCEEDED` | free space |
  * | `TEMPEST_IO_ERROR` | retry once, then open again |
  * | `TEMPEST_CORRUPTION` | stop and restore |
@@ -24,6 +25,7 @@ export type TempestErrorCode =
   | 'TEMPEST_FENCED'
   | 'TEMPEST_READONLY'
   | 'TEMPEST_BUSY'
+  | 'TEMPEST_CONFLICT'
   | 'TEMPEST_QUOTA_EXCEEDED'
   | 'TEMPEST_IO_ERROR'
   | 'TEMPEST_CORRUPTION'

@@ -27,26 +27,54 @@ export const Op = {
   scanClose: 6,
   stats: 7,
   close: 8,
+  snapshot: 9,
+  snapshotClose: 10,
+  count: 11,
+  approximateSize: 12,
+  flush: 13,
+  compact: 14,
+  verify: 15,
+  watch: 16,
+  watchNext: 17,
+  watchClose: 18,
+  export: 19,
+  exportNext: 20,
+  exportClose: 21,
   panic: 127,
 } as const;
 
 /** The states of a reply entry. */
 export const Status = { ok: 0, notFound: 1, error: 2 } as const;
 
-/** Flag of `write`: durable before it is answered. */
-export const WRITE_STRICT = 1;
+/** Flags of `write`: durable before it is answered; only where nothing that the body names has changed. */
+export const WriteFlag = { strict: 1, conditional: 2 } as const;
 
-/** Flags of `scan`. */
-export const ScanFlag = { reverse: 1, hasLower: 2, lowerExclusive: 4, hasUpper: 8, upperInclusive: 16, keysOnly: 32 } as const;
+/** Flags of `get` and `getMany`. */
+export const GetFlag = { withSequence: 1, atSnapshot: 2 } as const;
 
-/** Flag of a run: the scan has ended and is closed. */
-export const RUN_LAST = 1;
+/** Flags of `scan`. Those of its bounds are those of every range in a request. */
+export const ScanFlag = { reverse: 1, hasLower: 2, lowerExclusive: 4, hasUpper: 8, upperInclusive: 16, keysOnly: 32, atSnapshot: 64 } as const;
 
-/** Kinds of an operation in a write, as in LevelDB's batch. */
-export const Kind = { delete: 0, put: 1 } as const;
+/** The flags that tell of a range's bounds. */
+export const BOUNDS_FLAGS = ScanFlag.hasLower | ScanFlag.lowerExclusive | ScanFlag.hasUpper | ScanFlag.upperInclusive;
+
+/** Flags of `watch`. */
+export const WatchFlag = { hasSince: 1, withValues: 2 } as const;
+
+/** Flag of a run or of an exported piece: it is the last, and what it came from is closed. */
+export const LAST = 1;
+
+/** Flag of a watch's commits: some before them were lost. */
+export const GAP = 1;
+
+/** Kinds of an operation in a write: LevelDB's, and two of our own. */
+export const Kind = { delete: 0, put: 1, clear: 2, putExpiring: 3 } as const;
 
 /** The id of the one entry that answers a malformed frame. */
 export const MALFORMED_ID = 0xffff_ffff;
+
+/** The id of entries that answer nothing: what the engine tells unasked. */
+export const NOTICE_ID = 0xffff_fffe;
 
 /** Whatever needs a larger buffer than this is past every limit: it ends here, not when memory does. */
 const MOST_BYTES = 256 << 20;
@@ -71,6 +99,9 @@ export function varintSize(value: number): number {
 export class FrameWriter {
   bytes = new Uint8Array(INITIAL_BYTES);
   view = new DataView(this.bytes.buffer);
+
+  /** Where the first entry begins. */
+  readonly start = HEADER_BYTES;
 
   /** Where the next byte goes; also the size of the frame so far. */
   length = HEADER_BYTES;
@@ -126,6 +157,12 @@ export class FrameWriter {
     this.ensure(4);
     this.view.setUint32(this.length, value, true);
     this.length += 4;
+  }
+
+  /** An integer up to 2⁵³, in 64 bits. */
+  u64(value: number): void {
+    this.u32(value % 0x1_0000_0000 >>> 0);
+    this.u32(Math.floor(value / 0x1_0000_0000));
   }
 
   varint(value: number): void {
@@ -320,6 +357,14 @@ export class BodyReader {
     return start;
   }
 
+  u8(): number {
+    return this.bytes[this.skip(1)]!;
+  }
+
+  u32(): number {
+    return readU32(this.bytes, this.skip(4));
+  }
+
   u64(): number {
     return readU64(this.bytes, this.skip(8));
   }
@@ -329,10 +374,25 @@ export class BodyReader {
     return new DataView(this.bytes.buffer, this.bytes.byteOffset + at, 8).getFloat64(0, true);
   }
 
-  /** *bytes* of UTF-8 text for a person to read. */
-  text(): string {
+  /** *bytes*, as a view of the frame. */
+  sized(): Uint8Array {
     const size = this.varint();
     const start = this.skip(size);
-    return decodeLossyText(this.bytes.subarray(start, start + size));
+    return this.bytes.subarray(start, start + size);
+  }
+
+  /** *bytes* of UTF-8 text for a person to read. */
+  text(): string {
+    return decodeLossyText(this.sized());
+  }
+
+  /** What is left: figures, each *bytes* name and a number. */
+  figures(): Record<string, number> {
+    const figures: Record<string, number> = {};
+    while (!this.isDone) {
+      const name = this.text();
+      figures[name] = this.f64();
+    }
+    return figures;
   }
 }

@@ -1,9 +1,9 @@
 // Opening and deleting stores.
 
 import { Client } from './client.js';
-import { type CallOptions, Database, type Durability, durabilityOf, type Storage } from './database.js';
+import { Database, type Storage } from './database.js';
 import type { Device } from './device.js';
-import { type CustomEncoding, type KeyEncoding, keyCodec, type ValueEncoding, valueCodec } from './encodings.js';
+import { type KeyEncoding, keyCodec, type KeyFor, type ValueEncoding, ValueCodecs, type ValueFor } from './encodings.js';
 import type { EngineEvents } from './engine.js';
 import { asStorageError, describe } from './errors.js';
 import type { HostSpec } from './host.js';
@@ -11,8 +11,9 @@ import { DEFAULT_LOCK_WAIT_MILLIS, MAX_NAME_LENGTH } from './limits.js';
 import { openLocal, openRemote, type OpenLink } from './links.js';
 import { lockStore } from './lock.js';
 import { MemoryDevice } from './memory.js';
+import { type CallOptions, type Durability, durabilityOf } from './namespace.js';
 import { checkOpfs, OpfsDevice } from './opfs.js';
-import { onAbort, signalOf } from './options.js';
+import { abortable, signalOf } from './options.js';
 import { isWellFormed } from './text.js';
 import type { TupleKey } from './tuple.js';
 
@@ -53,20 +54,10 @@ export interface OpenOptions extends CallOptions {
 }
 
 /** The keys that options ask for. */
-export type KeyOf<O extends OpenOptions> = O['keyEncoding'] extends 'view'
-  ? Uint8Array
-  : O['keyEncoding'] extends 'tuple'
-    ? TupleKey
-    : string;
+export type KeyOf<O extends OpenOptions> = KeyFor<O['keyEncoding'], string>;
 
 /** The values that options ask for. */
-export type ValueOf<O extends OpenOptions> = O['valueEncoding'] extends CustomEncoding<infer V>
-  ? V
-  : O['valueEncoding'] extends 'view'
-    ? Uint8Array
-    : O['valueEncoding'] extends 'utf8'
-      ? string
-      : unknown;
+export type ValueOf<O extends OpenOptions> = ValueFor<O['valueEncoding'], unknown>;
 
 const OPEN_NAMES: ReadonlySet<string> = new Set([
   'signal',
@@ -113,8 +104,9 @@ export async function open(name: string, options: OpenOptions = {}): Promise<Dat
   const { storage = 'opfs', device: given } = options;
   checkStorage(storage);
   if (given !== undefined) checkDevice(given, options.storage);
-  const keys = keyCodec(options.keyEncoding);
-  const values = valueCodec(options.valueEncoding);
+  const { keyEncoding, valueEncoding } = options;
+  keyCodec(keyEncoding);
+  new ValueCodecs().of(valueEncoding);
   const durability = durabilityOf(options.durability, 'relaxed');
   const device: Device | undefined = given ?? (storage === 'memory' ? new MemoryDevice() : undefined);
   const spec: HostSpec = {
@@ -133,7 +125,7 @@ export async function open(name: string, options: OpenOptions = {}): Promise<Dat
     died: (error) => client?.died(error),
   };
   const link = await connect(spec, events, options.workerUrl, workerAddress, signal);
-  client = new Client(link, keys, values);
+  client = new Client(link);
   const supports = device === undefined ? { persistent: true, strict: true } : device.supports;
   return new Database(client, {
     name,
@@ -141,6 +133,8 @@ export async function open(name: string, options: OpenOptions = {}): Promise<Dat
     supports: { persistent: supports?.persistent === true, strict: supports?.strict === true },
     recovery: link.recovery,
     durability,
+    keyEncoding,
+    valueEncoding,
   });
 }
 
@@ -163,18 +157,6 @@ async function connect(
   }
   // A link that comes after the abort is let go.
   return abortable(openLocal(spec, events), signal, (link) => link.release(false));
-}
-
-/** Settles as `promise` does, or rejects when `signal` aborts; `late` is given what comes after that. */
-function abortable<T>(promise: Promise<T>, signal: AbortSignal | undefined, late: (value: T) => unknown): Promise<T> {
-  if (signal === undefined) return promise;
-  return new Promise((resolve, reject) => {
-    const unwatch = onAbort(signal, () => {
-      reject(signal.reason);
-      promise.then(late, () => undefined);
-    });
-    promise.then(resolve, reject).finally(() => unwatch());
-  });
 }
 
 /** How `destroy` deletes a store. */

@@ -1,9 +1,11 @@
 // What the options of calls have in common: names that exist, and a signal.
 
-import type { CallOptions } from './database.js';
 import { describe } from './errors.js';
+import type { CallOptions } from './namespace.js';
 
 const CALL_NAMES: ReadonlySet<string> = new Set(['signal']);
+
+export const READ_NAMES: ReadonlySet<string> = new Set(['signal', 'keyEncoding', 'valueEncoding']);
 
 /** Throws a `TypeError` where `given` is no object, or has a name that is not among `names`: a name misspelt would go unheard. */
 export function checkNames(what: string, given: unknown, names: ReadonlySet<string>): void {
@@ -56,4 +58,21 @@ export function onAbort(signal: AbortSignal, run: () => void): () => void {
     watches.delete(run);
     if (watches.size === 0) signal.removeEventListener('abort', watches);
   };
+}
+
+/** Settles as `promise` does, or rejects when `signal` aborts; `late` is given what comes after that. */
+export function abortable<T>(promise: Promise<T>, signal: AbortSignal | undefined, late: (value: T) => unknown = () => undefined): Promise<T> {
+  if (signal === undefined) return promise;
+  return new Promise((resolve, reject) => {
+    const unwatch = onAbort(signal, () => {
+      reject(signal.reason);
+      promise.then(late, () => undefined);
+    });
+    promise.then(resolve, reject).finally(() => unwatch());
+  });
+}
+
+/** Waits for `millis` milliseconds, or rejects when `signal` aborts. */
+export function pause(millis: number, signal: AbortSignal | undefined): Promise<void> {
+  return abortable(new Promise((resolve) => setTimeout(resolve, millis)), signal);
 }

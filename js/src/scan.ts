@@ -5,18 +5,57 @@ import { TempestError } from './errors.js';
 import { BodyReader, type FrameWriter, ScanFlag } from './frames.js';
 import { MAX_RUN_BYTES, MIN_RUN_BYTES } from './limits.js';
 import { onAbort } from './options.js';
-import type { Bounds } from './range.js';
+import { type Bounds, writeRange } from './range.js';
+import type { Space } from './space.js';
+
+/** Where an entry's key and value lie in a run. */
+export interface Entry {
+  bytes: Uint8Array;
+  key: number;
+  keyEnd: number;
+  value: number;
+  valueEnd: number;
+}
+
+const NO_BYTES = new Uint8Array(0);
 
 /** What a scan makes of an entry. */
 export type ScanMode = 'entries' | 'keys' | 'values';
 
+/** One walk over a range from its one end towards the other. */
+export interface Pass {
+  /** Whether an entry can be read without waiting. Throws the error of a pass that failed. */
+  readonly isReady: boolean;
+
+  /** Whether it is to be closed when its reader is collected. */
+  readonly closesDropped: boolean;
+
+  /** Reads the entry that `isReady` promised. */
+  read(): unknown;
+
+  /** Steps over some of the entries that need no waiting for, at least the one that `isReady` promised, and returns their count. */
+  skip(): number;
+
+  /** Waits for more; false where the pass has come to its end. Rejects where it failed. */
+  more(): Promise<boolean>;
+
+  /** Ends the pass with an error: every later read throws it. */
+  fail(error: unknown): void;
+
+  /** Ends the pass. A second time does nothing. */
+  close(): void;
+}
+
+/** Begins passes over one range. */
+export type StartPass = (mode: ScanMode, runBytes: number) => Pass;
+
 /**
- * One pass over a range. It holds the run being read and at most one more, asked for as soon as the first is taken up.
+ * A pass over the store, as it is or at a snapshot. It holds the run being read and at most one more, asked for as soon as the first is taken up.
  *
  * The client's table and the signal refer to a cursor until its reader has come to the end, for until then the pass can be ended. The cursor
  * refers to no reader: the iterator in front of it can be collected.
  */
-export class Cursor {
+export class Cursor implements Pass {
   /** Names the scan; set by the client. */
   id = 0;
 
@@ -30,8 +69,11 @@ export class Cursor {
   isReleased = false;
 
   readonly #client: Client;
+  readonly #space: Space;
   readonly #bounds: Bounds;
   readonly #mode: ScanMode;
+  readonly #snapshot: number | undefined;
+  readonly #entry: Entry = { bytes: NO_BYTES, key: 0, keyEnd: 0, value: 0, valueEnd: 0 };
   #run: BodyReader | undefined;
   #next: BodyReader | undefined;
   #hasAsked = false;
@@ -42,10 +84,20 @@ export class Cursor {
   #wake: (() => void) | undefined;
   #unwatch: (() => void) | undefined;
 
-  constructor(client: Client, bounds: Bounds, mode: ScanMode, runBytes: number, signal: AbortSignal | undefined) {
+  constructor(
+    client: Client,
+    space: Space,
+    bounds: Bounds,
+    mode: ScanMode,
+    runBytes: number,
+    signal: AbortSignal | undefined,
+    snapshot?: number,
+  ) {
     this.#client = client;
+    this.#space = space;
     this.#bounds = bounds;
     this.#mode = mode;
+    this.#snapshot = snapshot;
     this.#runBytes = bounds.limit > 0 ? MAX_RUN_BYTES : runBytes;
     signal?.throwIfAborted();
     if (bounds.isEmpty) {
@@ -55,7 +107,7 @@ export class Cursor {
       return;
     }
     this.#hasAsked = true;
-    client.openScan(this, bounds.flags | (mode === 'keys' ? ScanFlag.keysOnly : 0));
+    client.openScan(this, bounds.flags | (mode === 'keys' ? ScanFlag.keysOnly : 0) | (snapshot === undefined ? 0 : ScanFlag.atSnapshot));
     if (signal !== undefined) {
       this.#unwatch = onAbort(signal, () => {
         this.close();
@@ -64,21 +116,18 @@ export class Cursor {
     }
   }
 
-  /** Whether it is to be closed when its reader is collected. */
   get closesDropped(): boolean {
     return this.#client.closesDropped;
   }
 
   /** Writes the body of the `scan` request. */
   writeRequest(writer: FrameWriter): void {
-    const { limit, lower, upper } = this.#bounds;
-    writer.u32(limit);
+    if (this.#snapshot !== undefined) writer.u32(this.#snapshot);
+    writer.u32(this.#bounds.limit);
     writer.u32(this.#runBytes);
-    writer.sized(lower ?? NO_BYTES);
-    writer.sized(upper ?? NO_BYTES);
+    writeRange(writer, this.#bounds);
   }
 
-  /** Whether an entry can be read without waiting. Throws the error of a scan that failed. */
   get isReady(): boolean {
     if (this.#error !== undefined) throw this.#error;
     return (this.#run !== undefined && !this.#run.isDone) || this.#takeNext();
@@ -98,26 +147,40 @@ export class Cursor {
     return true;
   }
 
-  /** Reads the entry that `isReady` promised. */
+  /** Whether the pass has come to its end, as `more` would tell. */
+  get isDone(): boolean {
+    return !this.isReady && !this.#hasAsked;
+  }
+
   read(): unknown {
-    const run = this.#run!;
-    const { bytes } = run;
-    const keySize = run.varint();
-    const key = run.skip(keySize);
-    const valueSize = run.varint();
-    const value = run.skip(valueSize);
+    const entry = this.take();
+    const space = this.#space;
     switch (this.#mode) {
       case 'keys':
-        return this.#client.keys.read(bytes, key, key + keySize);
+        return space.readKey(entry.bytes, entry.key, entry.keyEnd);
       case 'values':
-        return this.#client.values.read(bytes, value, value + valueSize);
+        return space.values.read(entry.bytes, entry.value, entry.valueEnd);
       default:
-        return [this.#client.keys.read(bytes, key, key + keySize), this.#client.values.read(bytes, value, value + valueSize)];
+        return [space.readKey(entry.bytes, entry.key, entry.keyEnd), space.values.read(entry.bytes, entry.value, entry.valueEnd)];
     }
   }
 
-  /** Steps over the entries of the run at hand and returns their count. */
-  skipRun(): number {
+  /** Takes the entry that `isReady` promised, without decoding it. The result is the cursor's, and good until the next. */
+  take(): Entry {
+    const run = this.#run!;
+    const entry = this.#entry;
+    entry.bytes = run.bytes;
+    let size = run.varint();
+    entry.key = run.skip(size);
+    entry.keyEnd = entry.key + size;
+    size = run.varint();
+    entry.value = run.skip(size);
+    entry.valueEnd = entry.value + size;
+    return entry;
+  }
+
+  /** Steps over the run at hand. */
+  skip(): number {
     const run = this.#run!;
     let count = 0;
     for (; !run.isDone; count++) {
@@ -127,7 +190,6 @@ export class Cursor {
     return count;
   }
 
-  /** Waits for more; false where the scan has ended. Rejects where it failed. */
   async more(): Promise<boolean> {
     for (;;) {
       if (this.isReady) return true;
@@ -145,7 +207,7 @@ export class Cursor {
     this.#awaken();
   }
 
-  /** Ends the scan with an error: every later read throws it. The client sees to the engine. */
+  /** Ends the pass with an error: every later read throws it. The client sees to the engine. */
   fail(error: unknown): void {
     this.#error ??= error;
     this.#hasAsked = false;
@@ -154,7 +216,7 @@ export class Cursor {
     this.#awaken();
   }
 
-  /** Ends the scan, and where it has not come to its end there, in the engine too. A second time does nothing. */
+  /** Ends the pass, and where it has not come to its end there, in the engine too. A second time does nothing. */
   close(): void {
     const wasOpen = !this.#isClosed;
     this.#end();
@@ -182,26 +244,24 @@ export class Cursor {
   }
 }
 
-const NO_BYTES = new Uint8Array(0);
-
 /** The name of the method that `await using` calls; a host without it gets the method under a name of our own. */
 export const asyncDispose: typeof Symbol.asyncDispose = ((Symbol as { asyncDispose?: symbol }).asyncDispose ??
   Symbol.for('Symbol.asyncDispose')) as typeof Symbol.asyncDispose;
 
-let abandoned: FinalizationRegistry<Cursor> | undefined;
+let abandoned: FinalizationRegistry<Pass> | undefined;
 
-/** Closes the scan of an iterator that is dropped without `return`. */
-function watch(iterator: object, cursor: Cursor): void {
-  if (typeof FinalizationRegistry === 'undefined' || !cursor.closesDropped) return;
+/** Closes the pass of an iterator that is dropped without `return`. */
+function watch(iterator: object, pass: Pass): void {
+  if (typeof FinalizationRegistry === 'undefined' || !pass.closesDropped) return;
   abandoned ??= new FinalizationRegistry((dropped) => dropped.close());
-  abandoned.register(iterator, cursor, iterator);
+  abandoned.register(iterator, pass, iterator);
 }
 
 /** The iterator of a scan. `next` costs no wait while there are entries at hand. */
 class ScanIterator<T> implements AsyncIterableIterator<T, undefined> {
-  readonly #cursors: Set<Cursor>;
-  readonly #start: () => Cursor;
-  #cursor: Cursor | undefined;
+  readonly #passes: Set<Pass>;
+  readonly #start: () => Pass;
+  #pass: Pass | undefined;
   #isDone = false;
 
   /** The last `next` that had to wait; the ones after it queue up behind it. */
@@ -211,8 +271,8 @@ class ScanIterator<T> implements AsyncIterableIterator<T, undefined> {
     if (--this.#waitingCount === 0) this.#pending = undefined;
   };
 
-  constructor(cursors: Set<Cursor>, start: () => Cursor) {
-    this.#cursors = cursors;
+  constructor(passes: Set<Pass>, start: () => Pass) {
+    this.#passes = passes;
     this.#start = start;
   }
 
@@ -220,8 +280,8 @@ class ScanIterator<T> implements AsyncIterableIterator<T, undefined> {
     if (this.#pending !== undefined) return this.#wait(this.#pending);
     if (this.#isDone) return Promise.resolve({ done: true, value: undefined });
     try {
-      const cursor = (this.#cursor ??= this.#open());
-      if (cursor.isReady) return Promise.resolve({ done: false, value: cursor.read() as T });
+      const pass = (this.#pass ??= this.#open());
+      if (pass.isReady) return Promise.resolve({ done: false, value: pass.read() as T });
     } catch (error) {
       return this.#failed(error);
     }
@@ -239,7 +299,7 @@ class ScanIterator<T> implements AsyncIterableIterator<T, undefined> {
     await earlier;
     if (this.#isDone) return { done: true, value: undefined };
     try {
-      if (await this.#cursor!.more()) return { done: false, value: this.#cursor!.read() as T };
+      if (await this.#pass!.more()) return { done: false, value: this.#pass!.read() as T };
     } catch (error) {
       return this.#failed(error);
     }
@@ -247,11 +307,11 @@ class ScanIterator<T> implements AsyncIterableIterator<T, undefined> {
     return { done: true, value: undefined };
   }
 
-  #open(): Cursor {
-    const cursor = this.#start();
-    this.#cursors.add(cursor);
-    watch(this, cursor);
-    return cursor;
+  #open(): Pass {
+    const pass = this.#start();
+    this.#passes.add(pass);
+    watch(this, pass);
+    return pass;
   }
 
   #failed(error: unknown): Promise<never> {
@@ -261,11 +321,11 @@ class ScanIterator<T> implements AsyncIterableIterator<T, undefined> {
 
   #finish(): void {
     this.#isDone = true;
-    const cursor = this.#cursor;
-    if (cursor === undefined) return;
-    this.#cursors.delete(cursor);
+    const pass = this.#pass;
+    if (pass === undefined) return;
+    this.#passes.delete(pass);
     abandoned?.unregister(this);
-    cursor.close();
+    pass.close();
   }
 
   return(): Promise<IteratorResult<T, undefined>> {
@@ -296,35 +356,31 @@ class ScanIterator<T> implements AsyncIterableIterator<T, undefined> {
  * @typeParam T - What the scan yields: `[key, value]`, or only one of them.
  */
 export class Scan<T, K = unknown, V = unknown> implements AsyncIterable<T> {
-  readonly #client: Client;
-  readonly #bounds: Bounds;
+  readonly #start: StartPass;
   readonly #mode: ScanMode;
-  readonly #signal: AbortSignal | undefined;
-  readonly #cursors = new Set<Cursor>();
+  readonly #passes = new Set<Pass>();
 
   /** @internal */
-  constructor(client: Client, bounds: Bounds, mode: ScanMode, signal: AbortSignal | undefined) {
-    this.#client = client;
-    this.#bounds = bounds;
+  constructor(start: StartPass, mode: ScanMode) {
+    this.#start = start;
     this.#mode = mode;
-    this.#signal = signal;
   }
 
   /** The same range, keys only. Values are then not even sent. */
   keys(): Scan<K, K, V> {
-    return new Scan(this.#client, this.#bounds, 'keys', this.#signal);
+    return new Scan(this.#start, 'keys');
   }
 
   /** The same range, values only. */
   values(): Scan<V, K, V> {
-    return new Scan(this.#client, this.#bounds, 'values', this.#signal);
+    return new Scan(this.#start, 'values');
   }
 
   /** Everything in the range, as an array. */
   async toArray(): Promise<T[]> {
     const items: T[] = [];
-    await this.#consume(this.#mode, (cursor) => {
-      while (cursor.isReady) items.push(cursor.read() as T);
+    await this.#consume(this.#mode, (pass) => {
+      while (pass.isReady) items.push(pass.read() as T);
     });
     return items;
   }
@@ -332,37 +388,34 @@ export class Scan<T, K = unknown, V = unknown> implements AsyncIterable<T> {
   /** How many entries the range has, at most its limit. */
   async count(): Promise<number> {
     let count = 0;
-    await this.#consume('keys', (cursor) => {
-      while (cursor.isReady) count += cursor.skipRun();
+    await this.#consume('keys', (pass) => {
+      while (pass.isReady) count += pass.skip();
     });
     return count;
   }
 
-  async #consume(mode: ScanMode, take: (cursor: Cursor) => void): Promise<void> {
-    const cursor = new Cursor(this.#client, this.#bounds, mode, MAX_RUN_BYTES, this.#signal);
-    this.#cursors.add(cursor);
+  async #consume(mode: ScanMode, take: (pass: Pass) => void): Promise<void> {
+    const pass = this.#start(mode, MAX_RUN_BYTES);
+    this.#passes.add(pass);
     try {
-      while (await cursor.more()) take(cursor);
+      while (await pass.more()) take(pass);
     } finally {
-      this.#cursors.delete(cursor);
-      cursor.close();
+      this.#passes.delete(pass);
+      pass.close();
     }
   }
 
   [Symbol.asyncIterator](): AsyncIterableIterator<T, undefined> {
-    return new ScanIterator<T>(
-      this.#cursors,
-      () => new Cursor(this.#client, this.#bounds, this.#mode, MIN_RUN_BYTES, this.#signal),
-    );
+    return new ScanIterator<T>(this.#passes, () => this.#start(this.#mode, MIN_RUN_BYTES));
   }
 
   /** Ends every pass over this scan that is under way; theirs reject with `TEMPEST_CLOSED`. */
   [asyncDispose](): Promise<void> {
-    for (const cursor of this.#cursors) {
-      cursor.close();
-      cursor.fail(new TempestError('TEMPEST_CLOSED', 'the scan is closed'));
+    for (const pass of this.#passes) {
+      pass.close();
+      pass.fail(new TempestError('TEMPEST_CLOSED', 'the scan is closed'));
     }
-    this.#cursors.clear();
+    this.#passes.clear();
     return Promise.resolve();
   }
 }

@@ -2,13 +2,13 @@ import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
-import { Client, Database, keyCodec, limits, valueCodec } from '../../build/js/internal.js';
+import { Client, Database, limits } from '../../build/js/internal.js';
 import { errorBody, FakeLink, replyFrame, sized, text, u64 } from './fake-link.mjs';
 
 function connect() {
   const link = new FakeLink();
-  const client = new Client(link, keyCodec('utf8'), valueCodec('utf8'));
-  const db = new Database(client, { name: 'fake', storage: 'memory', supports: {}, recovery: {}, durability: 'relaxed' });
+  const client = new Client(link);
+  const db = new Database(client, { name: 'fake', storage: 'memory', supports: {}, recovery: {}, durability: 'relaxed', valueEncoding: 'utf8' });
   const reply = (...entries) => client.receive(replyFrame(entries));
   return { link, client, db, reply };
 }

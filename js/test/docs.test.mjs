@@ -1,4 +1,4 @@
-// What README.md, docs/ERRORS.md and docs/FORMAT.md say, on the built package.
+// What README.md and the pages in docs say, on the built package.
 
 import assert from 'node:assert/strict';
 import { readFile } from 'node:fs/promises';
@@ -9,6 +9,7 @@ const text = (path) => readFile(new URL(path, import.meta.url), 'utf8');
 const readme = await text('../../README.md');
 const errors = await text('../../docs/ERRORS.md');
 const format = await text('../../docs/FORMAT.md');
+const ndjson = await text('../../docs/NDJSON.md');
 
 const examplesOf = (page) => [...page.matchAll(/^```js\n(.*?)^```$/gms)].map(([, code]) => code);
 
@@ -23,15 +24,15 @@ test('the examples do what they say', async () => {
   // One after the other: the later ones go on with the store of the first. What stands behind an awaited read is what it resolves to.
   let checks = 0;
   const [start, ...rest] = examplesOf(readme);
-  const code = [start, ...examplesOf(errors), ...rest, ...examplesOf(format)]
+  const code = [start, ...examplesOf(errors), ...rest, ...examplesOf(format), ...examplesOf(ndjson)]
     .join('\n')
     .replace(/^import (\{.*\}) from '.*';$/m, 'const $1 = api;')
     .replace("open('notes')", "open('notes', { storage: 'memory' })")
-    .replace(/^(await (?:db\.get|visits\.).*\));\s+\/\/ (.+)$/gm, (_, call, result) => (checks++, `assert.deepEqual(${call}, ${result});`));
+    .replace(/^(await (?:db\.get|visits\.|archive\.).*\));\s+\/\/ (.+)$/gm, (_, call, result) => (checks++, `assert.deepEqual(${call}, ${result});`));
   const lines = [];
   const AsyncFunction = (async () => {}).constructor;
   await new AsyncFunction('api', 'assert', 'console', code)(api, assert, { ...console, log: (...line) => lines.push(line) });
-  assert.equal(checks, 5);
+  assert.equal(checks, 6);
   assert.deepEqual(lines, [['user:1', { name: 'Ada' }]]);
 });
 

@@ -1,6 +1,26 @@
 // What a caller's compiler sees: checked by tsc against the built declarations, never run.
 
-import { type BytesInput, type CustomEncoding, type Database, destroy, type Device, MemoryDevice, open, type Scan, TempestError, type TupleKey, type TuplePart } from '../dist/index.js';
+import {
+  type BytesInput,
+  type Change,
+  type Commit,
+  type CustomEncoding,
+  type Database,
+  type DatabaseEvent,
+  destroy,
+  type Device,
+  type Entry,
+  type Figures,
+  MemoryDevice,
+  type Namespace,
+  open,
+  type Scan,
+  type Snapshot,
+  TempestError,
+  type Transaction,
+  type TupleKey,
+  type TuplePart,
+} from '../dist/index.js';
 
 type Same<A, B> = (<T>() => T extends A ? 1 : 2) extends <T>() => T extends B ? 1 : 2 ? true : false;
 
@@ -131,4 +151,97 @@ export async function devices(): Promise<void> {
     // @ts-expect-error no such code
     if (error instanceof TempestError && error.code === 'TEMPEST_OOPS') return;
   }
+}
+
+export async function namespaces(): Promise<void> {
+  const db = await open<string, Note>('notes', { storage: 'memory' });
+  const same = db.sub('same');
+  is<Same<typeof same, Namespace<string, Note>>>();
+  const other = same.sub('other', { keyEncoding: 'tuple', valueEncoding: 'utf8' });
+  is<Same<typeof other, Namespace<TupleKey, string>>>();
+  const spelled = db.sub<['user', number], number>('counts', { keyEncoding: 'tuple' });
+  is<Same<typeof spelled, Namespace<['user', number], number>>>();
+  await spelled.put(['user', 1], 2, { ttl: 1000, durability: 'strict', signal });
+  await db.batch([
+    { type: 'put', key: 'a', value: { title: 'A' }, ttl: 5 },
+    { type: 'clear', range: { prefix: 'tmp:' } },
+    { type: 'put', sub: spelled, key: ['user', 1], value: 1 },
+    { type: 'delete', sub: spelled, key: ['user', 2] },
+    { type: 'clear', sub: spelled },
+  ], { ifUnchangedSince: 5, keys: ['a'] });
+  // @ts-expect-error no note
+  await same.put('a', 1);
+  // @ts-expect-error a database is no namespace
+  spelled.close();
+  // @ts-expect-error no such encoding
+  db.sub('a', { keyEncoding: 'latin1' });
+  // @ts-expect-error nothing to clear but a range
+  await db.batch([{ type: 'clear', range: { limit: 5 } }]);
+}
+
+export async function encodingsOfOneCall(): Promise<void> {
+  const db = await open<string, Note>('notes', { storage: 'memory' });
+  const bytes = await db.get(new Uint8Array(1), { keyEncoding: 'view', valueEncoding: 'view' });
+  is<Same<typeof bytes, Uint8Array | undefined>>();
+  const note = await db.get('a', { signal, keyEncoding: 'utf8' });
+  is<Same<typeof note, Note | undefined>>();
+  await db.put('a', 'text', { valueEncoding: 'utf8' });
+  const texts = await db.getMany([['a']], { keyEncoding: 'tuple', valueEncoding: 'utf8' });
+  is<Same<typeof texts, (string | undefined)[]>>();
+  const scan = db.scan({ prefix: ['a'], keyEncoding: 'tuple', valueEncoding: 'view' });
+  is<Same<typeof scan, Scan<[TupleKey, Uint8Array], TupleKey, Uint8Array>>>();
+  // @ts-expect-error keys of this call are bytes
+  await db.get('a', { keyEncoding: 'view' });
+  // @ts-expect-error values of this call are text
+  await db.put('a', { title: 'A' }, { valueEncoding: 'utf8' });
+  // @ts-expect-error reads have no durability
+  await db.get('a', { signal, durability: 'strict' });
+}
+
+export async function transactions(): Promise<void> {
+  const db = await open<string, Note>('notes', { storage: 'memory' });
+  const counts = db.sub<string, number>('counts');
+  const count = await db.transaction(async (tx) => {
+    is<Same<typeof tx, Transaction<string, Note>>>();
+    const note = await tx.get('a');
+    is<Same<typeof note, Note | undefined>>();
+    tx.put('b', note ?? { title: '' }, { ttl: 1000 });
+    tx.delete('c');
+    tx.clear({ prefix: 'd' });
+    const n = (await tx.in(counts).get('n')) ?? 0;
+    tx.in(counts).put('n', n + 1);
+    for await (const [, value] of tx.scan({ reverse: true })) is<Same<typeof value, Note>>();
+    // @ts-expect-error no note
+    tx.put('b', 1);
+    return n;
+  }, { retries: 3, signal, durability: 'strict' });
+  is<Same<typeof count, number>>();
+  const updated = await counts.update('n', (n) => (n ?? 0) + 1);
+  is<Same<typeof updated, number | undefined>>();
+  await using snapshot = await db.snapshot({ signal });
+  is<Same<typeof snapshot, Snapshot<string, Note>>>();
+  is<Same<Awaited<ReturnType<typeof snapshot.count>>, number>>();
+  const entry = await counts.getEntry('n');
+  is<Same<typeof entry, Entry<number> | undefined>>();
+  // @ts-expect-error no option of a transaction
+  await db.transaction(() => 1, { ttl: 5 });
+}
+
+export async function watches(): Promise<void> {
+  const db = await open<string, Note>('notes', { storage: 'memory' });
+  for await (const commit of db.watch({ prefix: 'a' }, { since: 5, values: true, signal })) {
+    is<Same<typeof commit, Commit<string, Note>>>();
+    const [change] = commit.changes;
+    is<Same<typeof change, Change<string, Note> | undefined>>();
+    if (change?.type === 'put') is<Same<typeof change.value, Note | undefined>>();
+    if (change?.type === 'clear') is<Same<ReturnType<typeof change.covers>, boolean>>();
+  }
+  db.watch(['a', 'b']);
+  for await (const n of db.liveQuery((view) => view.count({ prefix: 'a' }))) is<Same<typeof n, number>>();
+  // @ts-expect-error keys are strings
+  db.watch([1]);
+  db.addEventListener('compaction', (event) => is<Same<typeof event, DatabaseEvent<Figures>>>());
+  db.addEventListener('error', ({ detail }) => is<Same<typeof detail, TempestError>>(), { once: true });
+  // @ts-expect-error no such event
+  db.addEventListener('closed', () => undefined);
 }

@@ -1,10 +1,11 @@
 // The way from a Worker to the store in an object.
 
 import { Client, type Link } from '../client.js';
-import { Database, type Durability, durabilityOf } from '../database.js';
-import { type KeyEncoding, keyCodec, type ValueEncoding, valueCodec } from '../encodings.js';
+import { Database } from '../database.js';
+import type { KeyEncoding, ValueEncoding } from '../encodings.js';
 import { describe, messageOf, TempestError, type TempestErrorCode } from '../errors.js';
 import { frameSize, FrameWriter, HEADER_BYTES } from '../frames.js';
+import { type Durability, durabilityOf } from '../namespace.js';
 import { checkName, type KeyOf, type ValueOf } from '../open.js';
 import { checkNames } from '../options.js';
 import type { TupleKey } from '../tuple.js';
@@ -77,20 +78,21 @@ export function connect(namespace: TempestNamespace, name: string, options: Conn
 /** A database on a link to an object's engine. */
 export function databaseOn(name: string, options: ConnectOptions, linkOf: (events: SessionEvents) => Link): Database<string, unknown> {
   checkNames('options', options, CONNECT_NAMES);
-  const keys = keyCodec(options.keyEncoding);
-  const values = valueCodec(options.valueEncoding);
+  const { keyEncoding, valueEncoding } = options;
   const durability = durabilityOf(options.durability, 'relaxed');
   const link = linkOf({
     reply: (frame) => client.receive(frame),
     died: (error) => client.died(error),
   });
-  const client = new Client(link, keys, values);
+  const client = new Client(link);
   return new Database(client, {
     name,
     storage: 'object',
     supports: { persistent: true, strict: true },
     recovery: { sequence: 0, droppedBytes: 0, report: '' },
     durability,
+    keyEncoding,
+    valueEncoding,
   });
 }
 

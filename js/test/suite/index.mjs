@@ -1,15 +1,18 @@
 // The common suite: the same tests in every context and on every storage. See README.md beside the folder.
 
+import events from './events.mjs';
 import failures from './failures.mjs';
 import keys from './keys.mjs';
 import lifecycle from './lifecycle.mjs';
+import namespaces from './namespaces.mjs';
+import ndjson from './ndjson.mjs';
 import scans from './scans.mjs';
 import tuples from './tuples.mjs';
 import values from './values.mjs';
 import writes from './writes.mjs';
 
 /** Every test: a name and a function of a target. */
-export const tests = Object.entries({ ...values, ...keys, ...tuples, ...writes, ...scans, ...lifecycle, ...failures }).map(([name, run]) => ({ name, run }));
+export const tests = Object.entries({ ...values, ...keys, ...tuples, ...namespaces, ...writes, ...scans, ...ndjson, ...lifecycle, ...events, ...failures }).map(([name, run]) => ({ name, run }));
 
 let names = 0;
 

@@ -1,0 +1,36 @@
+// What a database tells whoever listens.
+
+import type { TempestError } from './errors.js';
+
+/** An event of a database. */
+export class DatabaseEvent<D> extends Event {
+  readonly detail: D;
+
+  constructor(type: string, detail: D) {
+    super(type);
+    this.detail = detail;
+  }
+}
+
+/** Figures by name, as the engine tells them. Names may come and go with versions. */
+export type Figures = Readonly<Record<string, number>>;
+
+/** The events of a database, by type. */
+export interface DatabaseEventMap {
+  /** The store has been let go: closed, destroyed, or left by an engine that died. It may be another's now. */
+  close: DatabaseEvent<undefined>;
+
+  /** The engine has died; `detail` is the error that its calls reject with. */
+  error: DatabaseEvent<TempestError>;
+
+  /** The engine has merged tables into new ones. */
+  compaction: DatabaseEvent<Figures>;
+
+  /** Writes have to wait for the engine to catch up with flushes or compactions. */
+  stall: DatabaseEvent<Figures>;
+}
+
+/** What `addEventListener` takes for events of a type. */
+export type DatabaseListener<T extends keyof DatabaseEventMap> =
+  | ((event: DatabaseEventMap[T]) => void)
+  | { handleEvent(event: DatabaseEventMap[T]): void };
