@@ -15,6 +15,13 @@ const KEPT_ROWS = 8;
 /** When so many rows have changed they are written before the call ends, to bound memory. */
 const MOST_DIRTY_ROWS = 64;
 
+interface Row {
+  /** In full size. */
+  readonly bytes: Uint8Array<ArrayBuffer>;
+  /** Whether the table has it; `undefined` where nobody looked. */
+  isStored: boolean | undefined;
+}
+
 /**
  * One file, cut into rows: row *i* has the bytes from *i* × {@link ROW_BYTES} on. The last row is always there, and its end is that of the file;
  * any other that is missing, or shorter, reads as zeros.
@@ -27,8 +34,8 @@ export class RowsDevice implements SyncDevice {
   readonly #sql: Sql;
   readonly #mostBytes: number;
 
-  /** Rows in full size, by id; the one used last is at the end. */
-  readonly #rows = new Map<number, Uint8Array<ArrayBuffer>>();
+  /** By id; the one used last is at the end. */
+  readonly #rows = new Map<number, Row>();
   readonly #dirty = new Set<number>();
   #size = 0;
 
@@ -61,7 +68,7 @@ export class RowsDevice implements SyncDevice {
     }
     for (let id = first; id <= last; id++) {
       const row = this.#rows.get(id);
-      if (row !== undefined) place(id, row);
+      if (row !== undefined) place(id, row.bytes);
     }
     return count;
   }
@@ -112,42 +119,45 @@ export class RowsDevice implements SyncDevice {
   /** A row that is about to be changed, without its bytes where all of them are. */
   #change(id: number, isWhole: boolean): Uint8Array {
     if (!this.#dirty.has(id) && this.#dirty.size >= MOST_DIRTY_ROWS) this.flush();
-    let row = this.#rows.get(id);
-    if (row === undefined) {
-      row = new Uint8Array(ROW_BYTES);
-      if (!isWhole) {
-        for (const [data] of this.#sql.exec('SELECT data FROM pages WHERE id = ?', id).raw()) row.set(new Uint8Array(data as ArrayBuffer));
-      }
-    } else {
-      this.#rows.delete(id);
-    }
+    const row = this.#rows.get(id) ?? this.#load(id, isWhole);
+    this.#rows.delete(id);
     this.#rows.set(id, row);
     this.#dirty.add(id);
-    return row;
+    return row.bytes;
   }
 
-  /** Writes the rows that have changed. Returns how many rows the platform says it wrote. */
-  flush(): number {
-    let written = 0;
+  #load(id: number, isWhole: boolean): Row {
+    const bytes = new Uint8Array(ROW_BYTES);
+    if (isWhole) return { bytes, isStored: undefined };
+    let isStored = false;
+    for (const [data] of this.#sql.exec('SELECT data FROM pages WHERE id = ?', id).raw()) {
+      bytes.set(new Uint8Array(data as ArrayBuffer));
+      isStored = true;
+    }
+    return { bytes, isStored };
+  }
+
+  /** Writes the rows that have changed. */
+  flush(): void {
     const last = Math.ceil(this.#size / ROW_BYTES) - 1;
     for (const id of this.#dirty) {
       const row = this.#rows.get(id)!;
-      const cursor =
-        id < last && isZero(row)
-          ? this.#sql.exec('DELETE FROM pages WHERE id = ?', id)
-          : this.#sql.exec(
-              'INSERT OR REPLACE INTO pages (id, data) VALUES (?, ?)',
-              id,
-              id === last ? row.subarray(0, this.#size - id * ROW_BYTES) : row,
-            );
-      written += cursor.rowsWritten;
+      if (id < last && isZero(row.bytes)) {
+        if (row.isStored !== false) this.#sql.exec('DELETE FROM pages WHERE id = ?', id);
+        row.isStored = false;
+        continue;
+      }
+      const data = id === last ? row.bytes.subarray(0, this.#size - id * ROW_BYTES) : row.bytes;
+      // An update of the same size writes only those pages of the database that differ.
+      if (row.isStored === true) this.#sql.exec('UPDATE pages SET data = ? WHERE id = ?', data, id);
+      else this.#sql.exec('INSERT OR REPLACE INTO pages (data, id) VALUES (?, ?)', data, id);
+      row.isStored = true;
     }
     this.#dirty.clear();
     for (const id of this.#rows.keys()) {
       if (this.#rows.size <= KEPT_ROWS) break;
       this.#rows.delete(id);
     }
-    return written;
   }
 }
 

@@ -10,29 +10,41 @@ import { familyOf } from '../browser/processes.mjs';
 
 const here = (path) => fileURLToPath(new URL(path, import.meta.url));
 
-const suite = readdirSync(here('../suite')).map((name) => ({ type: 'ESModule', path: `suite/${name}`, contents: readFileSync(here(`../suite/${name}`), 'utf8') }));
+/** A module of a Worker, from a file. */
+export function moduleOf(path, file) {
+  const type = path.endsWith('.wasm') ? 'CompiledWasm' : 'ESModule';
+  return { type, path, contents: readFileSync(file, type === 'ESModule' ? 'utf8' : undefined) };
+}
 
-const modules = [
-  { type: 'ESModule', path: 'worker.mjs', contents: readFileSync(here('worker.mjs'), 'utf8') },
-  { type: 'ESModule', path: 'workers.js', contents: readFileSync(here('../../dist/workers.js'), 'utf8') },
-  { type: 'ESModule', path: 'internal.js', contents: readFileSync(here('../../../build/js/internal.js'), 'utf8') },
-  { type: 'CompiledWasm', path: 'tempestkv.wasm', contents: readFileSync(here('../../dist/tempestkv.wasm')) },
-  ...suite,
+/** The package, as `./workers.js`. */
+export const packageModules = () => [
+  moduleOf('workers.js', here('../../dist/workers.js')),
+  moduleOf('tempestkv.wasm', here('../../dist/tempestkv.wasm')),
 ];
 
-const sqlite = (className) => ({ className, useSQLite: true });
+/** What the tests' Worker is made of. */
+const testModules = () => [
+  moduleOf('worker.mjs', here('worker.mjs')),
+  moduleOf('internal.js', here('../../../build/js/internal.js')),
+  ...packageModules(),
+  ...readdirSync(here('../suite')).map((name) => moduleOf(`suite/${name}`, here(`../suite/${name}`))),
+];
+
+const testObjects = { TEMPEST: 'TempestObject', TINY: 'TinyObject', PROBE: 'ProbeObject', PLAIN: 'PlainObject' };
 
 /**
- * A Worker that runs. `call` has one of the functions in worker.mjs carried out in it.
+ * A Worker that runs. Its default export answers a request whose body is `{ name, args }` with `{ value }` or `{ error }`.
  *
- * @param folder - Where objects are kept; by default a new one, that goes with the Worker.
+ * @param options.folder - Where objects are kept; by default a new folder, that goes with the Worker.
+ * @param options.modules - What it is made of, the main module first.
+ * @param options.objects - The bindings of its classes of objects.
  */
-export async function startWorker(folder) {
+export async function startWorker({ folder, modules = testModules(), objects = testObjects } = {}) {
   const own = folder === undefined ? await mkdtemp(join(tmpdir(), 'tempestkv-workers-')) : undefined;
   const runtime = new Miniflare({
     modules,
     compatibilityDate: '2026-07-01',
-    durableObjects: { TEMPEST: sqlite('TempestObject'), TINY: sqlite('TinyObject'), PROBE: sqlite('ProbeObject'), PLAIN: sqlite('PlainObject') },
+    durableObjects: Object.fromEntries(Object.entries(objects).map(([binding, className]) => [binding, { className, useSQLite: true }])),
     durableObjectsPersist: folder ?? own,
     // What the Worker prints is looked at only where a test fails for it.
     handleRuntimeStdio: (out, error) => (out.resume(), error.resume()),
@@ -40,14 +52,14 @@ export async function startWorker(folder) {
   await runtime.ready;
   const processes = familyOf(process.pid, 'none').filter((id) => id !== process.pid);
   return {
-    /** Carries out a function of worker.mjs with these arguments; what it returns comes back as JSON. */
+    /** Has the Worker carry out a function with these arguments; what it returns comes back as JSON. */
     async call(name, ...args) {
       const response = await runtime.dispatchFetch('http://worker.test/', { method: 'POST', body: JSON.stringify({ name, args }) });
       const { value, error } = await response.json();
       if (error !== undefined) throw Object.assign(new Error(error.message), error);
       return value;
     },
-    /** Ends the runtime at once, as a power cut of its machine's program would. */
+    /** Ends the runtime at once, without a word. */
     kill() {
       for (const id of processes) process.kill(id, 'SIGKILL');
     },

@@ -19,7 +19,7 @@ async function inFolder(run) {
 test('what was written is there after the runtime was started again', () =>
   inFolder(async (folder) => {
     for (let round = 0; round < 3; round++) {
-      const worker = await startWorker(folder);
+      const worker = await startWorker({ folder });
       try {
         const entries = await worker.call('read', 'kept');
         assert.equal(entries.length, round * 300);
@@ -37,7 +37,7 @@ test('killed in a stream of writes, ten rounds: nothing acknowledged is lost, an
     const acknowledged = new Set();
     let started = 0;
     for (let round = 0; round < 10; round++) {
-      const worker = await startWorker(folder);
+      const worker = await startWorker({ folder });
       const before = acknowledged.size;
       const enough = 20 + 17 * round;
       let isKilled = false;
@@ -56,7 +56,7 @@ test('killed in a stream of writes, ten rounds: nothing acknowledged is lost, an
       await Promise.allSettled(Array.from({ length: 5 }, (_, writer) => write(writer)));
       assert.ok(isKilled, 'the writers ended before the runtime was killed');
       await worker.stop();
-      const next = await startWorker(folder);
+      const next = await startWorker({ folder });
       try {
         const counts = await next.call('countBatches', 'stream');
         for (const batch of acknowledged) assert.equal(counts[batch], BATCH, `round ${round}: ${batch}`);
