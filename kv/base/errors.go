@@ -20,6 +20,10 @@ var (
 	// ErrFenced: a newer writer took the store over; find it, or open again.
 	ErrFenced = errors.New("tempestkv: fenced by a newer writer")
 
+	// ErrConflict: what a conditional write depends on has changed; read again
+	// and retry.
+	ErrConflict = errors.New("tempestkv: conflict with a later write")
+
 	// ErrReadOnly: an earlier write failed and the log's tail is unknown;
 	// close, open again and retry.
 	ErrReadOnly = errors.New("tempestkv: read-only after a failed write; open again")
