@@ -18,6 +18,7 @@ PORT      ?= 0
 
 GO_SOURCES   := go.mod go.sum $(shell find kv wasm -name '*.go' -not -name '*_test.go')
 JS_SOURCES   := js/package-lock.json js/tsconfig.json js/build.mjs js/test/internal.ts $(shell find js/src -type f)
+ROUTER_SOURCES := go.mod go.sum workers/router.mjs wasm/pack.mjs $(shell find workers kv/base kv/batch kv/iterator -name '*.go' -not -name '*_test.go')
 SITE_SOURCES := site/package-lock.json $(shell find site -name dist -prune -o -name node_modules -prune -o -type f -print)
 
 .PHONY: help
@@ -43,6 +44,16 @@ build/tempestkv.wasm: $(GO_SOURCES) wasm/slim.mjs wasm/pack.mjs
 	node wasm/slim.mjs build/slim.mod
 	GOOS=js GOARCH=wasm go build -modfile=build/slim.mod -trimpath -ldflags='-s -w' -gcflags='tempestkv/kv/volume=-l' -o build/engine.wasm ./wasm
 	node wasm/pack.mjs build/engine.wasm $@
+
+.PHONY: workers
+workers: build/router/router.mjs ## the router Worker, in build/router, and its size
+	node workers/size.mjs
+
+build/router/router.mjs: $(ROUTER_SOURCES)
+	go run github.com/syumai/workers/cmd/workers-assets-gen -mode=go -o build/router
+	GOOS=js GOARCH=wasm go build -trimpath -ldflags='-s -w' -o build/router.wasm ./workers
+	node wasm/pack.mjs build/router.wasm build/router/app.wasm
+	cp workers/router.mjs $@
 
 js/node_modules/.package-lock.json: js/package.json js/package-lock.json
 	npm ci --prefix js --no-audit --no-fund
@@ -73,7 +84,7 @@ test: check test-go test-interop test-wasm test-js test-workers test-browser siz
 
 .PHONY: check
 check: js/dist/index.js ## formatting, vet, modules, builds for every target, types
-	@test -z "$$(gofmt -l kv wasm site interop)" || { gofmt -l kv wasm site interop; exit 1; }
+	@test -z "$$(gofmt -l kv wasm workers site interop)" || { gofmt -l kv wasm workers site interop; exit 1; }
 	go mod tidy -diff
 	go vet ./...
 	GOOS=js GOARCH=wasm go vet ./...

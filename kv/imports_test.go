@@ -34,6 +34,11 @@ var arrows = map[string][]string{
 	"kv/volume/devicetest":  {"kv/base", "kv/volume"},
 	"kv/wal":                {"kv/base"},
 	"wasm":                  {"kv", "kv/base", "kv/iterator", "kv/volume"},
+	"workers":               {"workers/api", "workers/frames", "workers/object"},
+	"workers/api":           {"kv/base", "kv/batch", "kv/iterator", "workers/frames"},
+	"workers/doortest":      {"kv", "kv/base", "kv/batch", "kv/iterator", "kv/vfs", "workers/frames", "workers/object"},
+	"workers/frames":        {},
+	"workers/object":        {"kv/base", "kv/batch", "kv/iterator", "workers/api", "workers/frames"},
 	"site":                  {},
 	"interop":               {"kv/base", "kv/batch", "kv/iterator", "kv/manifest", "kv/memtable", "kv/sst", "kv/vfs", "kv/vfs/osfs", "kv/wal"},
 }
@@ -41,20 +46,22 @@ var arrows = map[string][]string{
 // foreign says who alone may import a package from outside, or of the standard
 // library. What the engine imports, every page downloads.
 var foreign = map[string][]string{
-	"github.com/golang/snappy": {"kv/sst"},
-	"github.com/google/btree":  {"kv/memtable"},
-	"honnef.co/go/js/dom/v2":   {"site"},
-	"pgregory.net/rapid":       {"kv/iterator/itertest"},
-	"syscall/js":               {"site"},
-	"context":                  {},
-	"fmt":                      {"kv/iterator/itertest", "kv/vfs/vfstest", "site", "interop"},
-	"os":                       {"kv/internal/formatdoc", "kv/vfs/osfs", "interop"},
-	"log":                      {},
-	"encoding/json":            {"site", "interop"},
-	"net/http":                 {},
-	"reflect":                  {},
-	"testing":                  {"kv/internal/formatdoc", "kv/vfs/vfstest"},
-	"time":                     {"site"},
+	"github.com/golang/snappy":             {"kv/sst"},
+	"github.com/google/btree":              {"kv/memtable"},
+	"github.com/syumai/workers":            {"workers"},
+	"github.com/syumai/workers/cloudflare": {"workers"},
+	"honnef.co/go/js/dom/v2":               {"site"},
+	"pgregory.net/rapid":                   {"kv/iterator/itertest"},
+	"syscall/js":                           {"site", "workers"},
+	"context":                              {"workers", "workers/api", "workers/doortest", "workers/object"},
+	"fmt":                                  {"kv/iterator/itertest", "kv/vfs/vfstest", "site", "interop"},
+	"os":                                   {"kv/internal/formatdoc", "kv/vfs/osfs", "interop"},
+	"log":                                  {},
+	"encoding/json":                        {"site", "interop", "workers/api"},
+	"net/http":                             {"workers/api"},
+	"reflect":                              {},
+	"testing":                              {"kv/internal/formatdoc", "kv/vfs/vfstest", "workers/doortest"},
+	"time":                                 {"site", "workers/api"},
 }
 
 func TestArrowsPointDownOnly(t *testing.T) {
@@ -92,7 +99,7 @@ func TestArrowsPointDownOnly(t *testing.T) {
 func TestWasmFilesAreTagged(t *testing.T) {
 	files := 0
 	walkGo(t, func(dir, path string) {
-		if dir != "wasm" && dir != "site" || strings.HasSuffix(path, "main_other.go") {
+		if dir != "wasm" && dir != "site" && dir != "workers" || strings.HasSuffix(path, "main_other.go") {
 			return
 		}
 		b, err := os.ReadFile(path)
@@ -109,7 +116,7 @@ func TestWasmFilesAreTagged(t *testing.T) {
 		needs := false
 		for _, spec := range f.Imports {
 			name, _ := strconv.Unquote(spec.Path.Value)
-			needs = needs || name == "syscall/js" || strings.HasPrefix(name, "honnef.co/")
+			needs = needs || name == "syscall/js" || strings.HasPrefix(name, "honnef.co/") || strings.HasPrefix(name, "github.com/syumai/")
 		}
 		needs = needs || strings.Contains(string(b), "\n//go:wasm")
 		line, _, _ := strings.Cut(string(b), "\n")

@@ -1,0 +1,464 @@
+// Package doortest has an object for tests: the engine itself, in memory,
+// behind a Door. It answers the frames of docs/PROTOCOL.md as the Durable
+// Object does.
+package doortest
+
+import (
+	"bytes"
+	"context"
+	"encoding/binary"
+	"errors"
+	"math"
+	"strconv"
+	"sync"
+	"testing"
+
+	"tempestkv/kv"
+	"tempestkv/kv/base"
+	"tempestkv/kv/batch"
+	"tempestkv/kv/iterator"
+	"tempestkv/kv/vfs"
+	"tempestkv/workers/frames"
+	"tempestkv/workers/object"
+)
+
+// Object is a store behind a Door.
+type Object struct {
+	// Now is the clock by which values expire, in milliseconds since 1970.
+	Now func() uint64
+
+	mu   sync.Mutex // guards what follows, and makes calls one after the other
+	db   *kv.DB
+	keys map[string]state
+	log  []commit
+	told chan struct{} // closed, and made anew, by a commit
+	fail error
+	open int // sessions
+}
+
+// state is what the engine does not tell about a key: who wrote it last, and
+// when its value ends, 0 for never.
+type state struct {
+	version uint64
+	expires uint64
+}
+
+type commit struct {
+	seq   uint64
+	count uint32
+	ops   []byte
+}
+
+var _ object.Door = (*Object)(nil)
+
+// New returns an empty store, which is closed at the end of the test.
+func New(t testing.TB) *Object {
+	t.Helper()
+	db, err := kv.Open(vfs.NewMem(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := db.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return &Object{db: db, keys: map[string]state{}, told: make(chan struct{}), Now: func() uint64 { return 0 }}
+}
+
+// Fail makes all calls from now on fail to reach the object, until it is nil.
+func (o *Object) Fail(err error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.fail = err
+}
+
+// Sessions returns how many sessions are open.
+func (o *Object) Sessions() int {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.open
+}
+
+// Sequence returns the sequence number of the last write.
+func (o *Object) Sequence() uint64 {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.sequence()
+}
+
+func (o *Object) sequence() uint64 {
+	stats, err := o.db.Stats(nil)
+	if err != nil {
+		return 0
+	}
+	return uint64(stats.Sequence)
+}
+
+// Call implements object.Door.
+func (o *Object) Call(_ context.Context, frame []byte) ([]byte, error) {
+	s := &session{object: o, quit: make(chan struct{})}
+	defer s.Close()
+	return s.Send(frame)
+}
+
+// Session implements object.Door.
+func (o *Object) Session(context.Context) (object.Session, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.fail != nil {
+		return nil, o.fail
+	}
+	o.open++
+	return &session{object: o, quit: make(chan struct{}), counted: true}, nil
+}
+
+type session struct {
+	object  *Object
+	once    sync.Once
+	quit    chan struct{}
+	counted bool
+	scan    *kv.Scan
+	held    []byte // the scan's next run, read ahead to know whether there is one
+	watch   *watch
+	waiting uint32 // id of the watchNext that waits
+}
+
+type watch struct {
+	since  uint64
+	values bool
+	bounds []iterator.Bounds
+}
+
+// Close implements object.Session.
+func (s *session) Close() {
+	s.once.Do(func() {
+		close(s.quit)
+		s.object.mu.Lock()
+		defer s.object.mu.Unlock()
+		if s.scan != nil {
+			s.scan.Close()
+		}
+		if s.counted {
+			s.object.open--
+		}
+	})
+}
+
+// Send implements object.Session. Each answer is in a frame of its own.
+func (s *session) Send(frame []byte) ([]byte, error) {
+	o := s.object
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.fail != nil {
+		return nil, o.fail
+	}
+	if len(frame) < 16 || frame[0] != 1 || frame[1] != 1 || int(binary.LittleEndian.Uint32(frame[12:])) != len(frame) {
+		return answer(0xffffffff, frames.StatusError, 0, errorBody(base.ErrInvalidArgument)), nil
+	}
+	var out []byte
+	rest := frame[16:]
+	for n := binary.LittleEndian.Uint32(frame[8:]); n > 0; n-- {
+		id, op, flags := binary.LittleEndian.Uint32(rest), frames.Op(rest[4]), rest[5]
+		end := 12 + binary.LittleEndian.Uint32(rest[8:])
+		status, flags, body, err := s.serve(id, op, flags, frames.Cursor{B: rest[12:end:end]})
+		switch {
+		case errors.Is(err, errWaits):
+		case err != nil:
+			out = append(out, answer(id, frames.StatusError, 0, errorBody(err))...)
+		default:
+			out = append(out, answer(id, status, flags, body)...)
+		}
+		rest = rest[end:]
+	}
+	return out, nil
+}
+
+var (
+	errWaits    = errors.New("the answer comes later")
+	errConflict = errors.New("tempestkv: conflict")
+)
+
+func errorBody(err error) []byte {
+	code := kv.Code(err)
+	if errors.Is(err, errConflict) {
+		code = "TEMPEST_CONFLICT"
+	}
+	return appendBytes(appendBytes(nil, []byte(code)), []byte(err.Error()))
+}
+
+func appendBytes(dst, b []byte) []byte {
+	return append(binary.AppendUvarint(dst, uint64(len(b))), b...)
+}
+
+func answer(id uint32, status frames.Status, flags uint8, body []byte) []byte {
+	b := []byte{1, 2, 0, 0, 9, 9, 9, 9, 1, 0, 0, 0}
+	b = binary.LittleEndian.AppendUint32(b, uint32(16+12+len(body)))
+	b = binary.LittleEndian.AppendUint32(b, id)
+	b = append(b, byte(status), flags, 0, 0)
+	b = binary.LittleEndian.AppendUint32(b, uint32(len(body)))
+	return append(b, body...)
+}
+
+var errMalformed = base.Wrap(base.ErrInvalidArgument, "malformed body", nil)
+
+func (s *session) serve(id uint32, op frames.Op, flags uint8, c frames.Cursor) (frames.Status, uint8, []byte, error) {
+	o := s.object
+	switch op {
+	case frames.OpWrite:
+		seq, err := o.write(flags, c)
+		return 0, 0, binary.LittleEndian.AppendUint64(nil, seq), err
+	case frames.OpGet:
+		o.expire()
+		value, err := o.db.Get(nil, c.B)
+		if errors.Is(err, kv.ErrNotFound) {
+			return frames.StatusNotFound, 0, nil, nil
+		}
+		if flags&frames.GetSequence != 0 {
+			value = append(binary.LittleEndian.AppendUint64(nil, o.keys[string(c.B)].version), value...)
+		}
+		return 0, 0, value, err
+	case frames.OpStats:
+		body := binary.LittleEndian.AppendUint64(appendBytes(nil, []byte("openScans")), 0)
+		body = appendBytes(body, []byte("sequence"))
+		return 0, 0, binary.LittleEndian.AppendUint64(body, math.Float64bits(float64(o.sequence()))), nil
+	case frames.OpScan:
+		o.expire()
+		return s.startScan(flags, c)
+	case frames.OpScanNext:
+		return s.nextRun()
+	case frames.OpWatch:
+		return s.startWatch(flags, c)
+	case frames.OpWatchNext:
+		s.waiting = id
+		return s.news()
+	}
+	return 0, 0, nil, base.Wrap(base.ErrNotSupported, "operation "+strconv.Itoa(int(op)), nil)
+}
+
+func (o *Object) write(flags uint8, c frames.Cursor) (uint64, error) {
+	o.expire()
+	if flags&frames.WriteConditional != 0 {
+		since, ok := c.U64()
+		count, ok2 := c.U32()
+		if !ok || !ok2 {
+			return 0, errMalformed
+		}
+		for ; count > 0; count-- {
+			key, ok := c.Bytes()
+			if !ok {
+				return 0, errMalformed
+			}
+			if o.keys[string(key)].version > since {
+				return 0, errConflict
+			}
+		}
+		if ranges, ok := c.U32(); !ok || ranges != 0 {
+			return 0, errMalformed
+		}
+	}
+	count, ok := c.U32()
+	if !ok {
+		return 0, errMalformed
+	}
+	if _, err := batch.Validate(c.B, count); err != nil {
+		return 0, err
+	}
+	// The engine is given puts and deletes; the rest is done here.
+	var b batch.Batch
+	first := o.sequence() + 1
+	put := func(key, value []byte, expires uint64) {
+		b.Put(key, value)
+		o.keys[string(key)] = state{version: first + uint64(b.Count()) - 1, expires: expires}
+	}
+	remove := func(key []byte) {
+		b.Delete(key)
+		o.keys[string(key)] = state{version: first + uint64(b.Count()) - 1}
+	}
+	for r := batch.MakeReader(c.B); ; {
+		kind, key, value, ok := r.Next()
+		if !ok {
+			break
+		}
+		switch kind {
+		case base.KindPut:
+			put(key, value, 0)
+		case base.KindPutExpiring:
+			expires, rest, _ := base.CutExpiry(value)
+			put(key, rest, expires)
+		case base.KindDelete:
+			remove(key)
+		case base.KindRangeDelete:
+			for k := range o.keys {
+				if k >= string(key) && k < string(value) {
+					remove([]byte(k))
+				}
+			}
+		}
+	}
+	if b.Empty() {
+		return first - 1, nil
+	}
+	seq, err := o.db.Apply(nil, &b, nil)
+	if err != nil {
+		return 0, err
+	}
+	o.log = append(o.log, commit{seq: uint64(seq), count: count, ops: bytes.Clone(c.B)})
+	close(o.told)
+	o.told = make(chan struct{})
+	return uint64(seq), nil
+}
+
+// expire deletes what has ended.
+func (o *Object) expire() {
+	now := o.Now()
+	for key, s := range o.keys {
+		if s.expires != 0 && s.expires <= now {
+			if seq, err := o.db.Delete(nil, []byte(key), nil); err == nil {
+				o.keys[key] = state{version: uint64(seq)}
+			}
+		}
+	}
+}
+
+func readBounds(flags uint8, c *frames.Cursor) (b iterator.Bounds, ok bool) {
+	lower, ok1 := c.Bytes()
+	upper, ok2 := c.Bytes()
+	if flags&frames.BoundLower != 0 {
+		b.Lower = append([]byte{}, lower...)
+	}
+	if flags&frames.BoundUpper != 0 {
+		b.Upper = append([]byte{}, upper...)
+	}
+	b.LowerExclusive = flags&frames.BoundExclusiveLower != 0
+	b.UpperInclusive = flags&frames.BoundInclusiveUpper != 0
+	return b, ok1 && ok2
+}
+
+func (s *session) startScan(flags uint8, c frames.Cursor) (frames.Status, uint8, []byte, error) {
+	limit, ok1 := c.U32()
+	runBytes, ok2 := c.U32()
+	bounds, ok3 := readBounds(flags, &c)
+	if !ok1 || !ok2 || !ok3 || len(c.B) > 0 {
+		return 0, 0, nil, errMalformed
+	}
+	var err error
+	s.scan, err = s.object.db.Scan(nil, &kv.ScanOptions{
+		Bounds:   bounds,
+		Limit:    int(limit),
+		RunBytes: int(runBytes),
+		Reverse:  flags&frames.ScanReverse != 0,
+		KeysOnly: flags&frames.ScanKeysOnly != 0,
+	})
+	if err != nil {
+		return 0, 0, nil, err
+	}
+	return s.nextRun()
+}
+
+func (s *session) nextRun() (frames.Status, uint8, []byte, error) {
+	run := s.held
+	if run == nil {
+		run, _ = s.scan.NextRun()
+	}
+	var more bool
+	if s.held, more = s.scan.NextRun(); !more {
+		return 0, frames.ScanEnded, run, s.scan.Error()
+	}
+	return 0, 0, run, nil
+}
+
+func (s *session) startWatch(flags uint8, c frames.Cursor) (frames.Status, uint8, []byte, error) {
+	since, ok := c.U64()
+	count, ok2 := c.U32()
+	if !ok || !ok2 {
+		return 0, 0, nil, errMalformed
+	}
+	s.watch = &watch{since: since, values: flags&frames.WatchValues != 0}
+	if flags&frames.WatchSince == 0 {
+		s.watch.since = s.object.sequence()
+	}
+	for ; count > 0; count-- {
+		f, ok := c.U8()
+		bounds, ok2 := readBounds(f, &c)
+		if !ok || !ok2 {
+			return 0, 0, nil, errMalformed
+		}
+		s.watch.bounds = append(s.watch.bounds, bounds)
+	}
+	return 0, 0, binary.LittleEndian.AppendUint64(nil, s.watch.since), nil
+}
+
+func (w *watch) wants(kind base.Kind, key, value []byte) bool {
+	if len(w.bounds) == 0 {
+		return true
+	}
+	for _, b := range w.bounds {
+		above := b.Lower == nil || string(key) >= string(b.Lower) || kind == base.KindRangeDelete && string(value) > string(b.Lower)
+		below := b.Upper == nil || string(key) < string(b.Upper) || b.UpperInclusive && string(key) == string(b.Upper)
+		if above && below {
+			return true
+		}
+	}
+	return false
+}
+
+// news answers a watchNext, later where there is nothing to tell. A since behind
+// the last commit stands for one before the log.
+func (s *session) news() (frames.Status, uint8, []byte, error) {
+	var body []byte
+	var flags uint8
+	if s.watch.since > s.object.sequence() {
+		s.watch.since = s.object.sequence()
+		flags, body = frames.WatchGap, binary.LittleEndian.AppendUint64(nil, s.watch.since)
+	}
+	for _, c := range s.object.log {
+		if c.seq <= s.watch.since {
+			continue
+		}
+		s.watch.since = c.seq
+		var changes []byte
+		n := uint32(0)
+		for r := batch.MakeReader(c.ops); ; {
+			kind, key, value, ok := r.Next()
+			if !ok {
+				break
+			}
+			if !s.watch.wants(kind, key, value) {
+				continue
+			}
+			n++
+			changes = appendBytes(append(changes, byte(kind)), key)
+			if kind == base.KindRangeDelete || kind != base.KindDelete && s.watch.values {
+				changes = appendBytes(changes, value)
+			}
+		}
+		if n > 0 {
+			body = binary.LittleEndian.AppendUint64(body, c.seq)
+			body = append(binary.LittleEndian.AppendUint32(body, n), changes...)
+		}
+	}
+	if body == nil {
+		return 0, 0, nil, errWaits
+	}
+	return 0, flags, body, nil
+}
+
+// Receive implements object.Session: it waits for the answer to a watchNext.
+func (s *session) Receive() ([]byte, error) {
+	for {
+		s.object.mu.Lock()
+		told := s.object.told
+		status, flags, body, err := s.news()
+		id := s.waiting
+		s.object.mu.Unlock()
+		if err == nil {
+			return answer(id, status, flags, body), nil
+		}
+		select {
+		case <-told:
+		case <-s.quit:
+			return nil, errors.New("the session was closed")
+		}
+	}
+}
