@@ -6,8 +6,8 @@ import (
 	"sync"
 
 	"tempestkv/kv/base"
-	"tempestkv/kv/iterator"
 	"tempestkv/kv/manifest"
+	"tempestkv/kv/rangedel"
 	"tempestkv/kv/sst"
 	"tempestkv/kv/vfs"
 )
@@ -65,9 +65,12 @@ func (db *DB) spawn(f func()) {
 // job is a flush or a compaction under way.
 type job struct {
 	db    *DB
-	isLow bool // gives way to flushes
+	isLow bool   // gives way to flushes
+	first uint64 // what it makes has this number or a higher one
 	since int64
 	made  []*manifest.FileMeta
+
+	dropped base.SeqNum // the newest tombstone that it left out
 }
 
 // step counts n bytes of work, and gives way where they make a step.
@@ -214,6 +217,7 @@ func (j *job) abandon(o *output, err error) error {
 
 // schedule begins the background work that is due. It runs on the worker.
 func (db *DB) schedule() {
+	defer db.wakeWaiters()
 	if db.closing || db.failed != nil {
 		return
 	}
@@ -260,6 +264,10 @@ func (db *DB) edit(e *manifest.VersionEdit) error {
 	}
 	db.doubtful = nil
 	db.backgroundErr = nil
+	if len(e.NewRanges)+len(e.DeletedRanges)+len(db.manifest.Version().RangeTombstones()) > 0 {
+		db.installRanges()
+		db.sweepRanges()
+	}
 	return nil
 }
 
@@ -319,17 +327,23 @@ func (db *DB) obsolete(files []*manifest.FileMeta) {
 func (db *DB) startFlush(l *layer) {
 	done := make(chan struct{})
 	db.flushDone.Store(&done)
-	view := l.table.View()
-	j := &job{db: db}
-	snapshots := db.snapshotSeqs()
+	j := &job{db: db, first: db.manifest.State().NextFileNum}
+	sets := l.ranges.View()
+	if errors.Is(db.backgroundErr, ErrQuota) && db.syncLog() == nil {
+		// What was cleared since needs no space any more. Its log is durable,
+		// so that no power loss can take the clear and leave what it did.
+		sets = db.memoryRanges()
+	}
+	c := &compactionIter{
+		cmp: db.cmp, it: l.table.View().NewIter(), snapshots: db.snapshotSeqs(),
+		isBase: func([]byte) bool { return false },
+		ranges: rangedel.NewCursor(sets...), now: db.expired(), filter: db.opts.Filter,
+	}
+	size := int64(l.bytes())
 	db.spawn(func() {
-		c := &compactionIter{
-			cmp: db.cmp, it: iterator.NewMerging(db.cmp, view.NewIter()), snapshots: snapshots,
-			isBase: func([]byte) bool { return false },
-		}
 		err := j.giveWay()
 		if err == nil {
-			err = j.write(c, int64(l.bytes()), func([]byte) bool { return false })
+			err = j.write(c, size, nil)
 		}
 		if e := c.it.Close(); err == nil {
 			err = e
@@ -360,6 +374,7 @@ func (db *DB) flushed(l *layer, j *job, err error) {
 		e.Add(0, f)
 		db.metrics.FlushedBytes += f.Size
 	}
+	db.flushRanges(&e, l, j.first)
 	if err := db.edit(&e); err != nil {
 		db.backgroundFailed("flush", err)
 		return
@@ -369,6 +384,3 @@ func (db *DB) flushed(l *layer, j *job, err error) {
 	db.oldLogs -= l.logBytes
 	db.remove(vfs.FileDesc{Type: vfs.TypeLog, Num: l.logNum})
 }
-
-// snapshotSeqs returns the sequence numbers of the live snapshots, ascending.
-func (db *DB) snapshotSeqs() []base.SeqNum { return nil }

@@ -85,7 +85,7 @@ type count struct {
 }
 
 func (c *count) WriteDone(uint64, base.SeqNum, error) { c.one() }
-func (c *count) GetDone(uint64, []byte, error)        { c.one() }
+func (c *count) GetDone(uint64, []byte, base.SeqNum, error)        { c.one() }
 func (c *count) one() {
 	if c.left--; c.left == 0 {
 		close(c.done)
@@ -112,7 +112,7 @@ func BenchmarkGet(b *testing.B) {
 		for b.Loop() {
 			c := &count{left: 1000, done: make(chan struct{})}
 			for range 1000 {
-				if err := db.SendGet(ctx, keys[i%benchRows], 0, c); err != nil {
+				if err := db.SendGet(ctx, nil, keys[i%benchRows], 0, c); err != nil {
 					b.Fatal(err)
 				}
 				i += 31

@@ -6,6 +6,7 @@ import (
 	"tempestkv/kv/base"
 	"tempestkv/kv/iterator"
 	"tempestkv/kv/manifest"
+	"tempestkv/kv/rangedel"
 )
 
 // Shape of the tree (LevelDB: db/version_set.cc).
@@ -43,6 +44,7 @@ type compaction struct {
 	grandparents  []*manifest.FileMeta // of the level after output
 	version       *manifest.Version    // referenced while it runs
 	snapshots     []base.SeqNum
+	now           int64 // see DB.expired
 }
 
 // levelBytes is how large a level from 1 on may get.
@@ -71,6 +73,12 @@ func (db *DB) score(v *manifest.Version, level int) float64 {
 // pickCompaction returns the compaction that is due most, nil where none is.
 func (db *DB) pickCompaction() *compaction {
 	v := db.manifest.Version()
+	for len(db.manuals) > 0 {
+		if c := db.manuals[0].next(db, v); c != nil {
+			return c
+		}
+		db.manuals = db.manuals[1:]
+	}
 	best, level := 0.0, 0
 	for l := range manifest.NumLevels - 1 {
 		if s := db.score(v, l); s > best {
@@ -78,7 +86,7 @@ func (db *DB) pickCompaction() *compaction {
 		}
 	}
 	if best < 1 {
-		return nil
+		return db.pickRange(v)
 	}
 	files := v.Files(level)
 	if level > 0 {
@@ -104,7 +112,7 @@ func (db *DB) cheapest(v *manifest.Version, level int) int {
 // newCompaction returns the compaction of at least files, of one level, into
 // the next.
 func (db *DB) newCompaction(v *manifest.Version, level int, files []*manifest.FileMeta) *compaction {
-	c := &compaction{level: level, output: level + 1, version: v, snapshots: db.snapshotSeqs()}
+	c := &compaction{level: level, output: level + 1, version: v, snapshots: db.snapshotSeqs(), now: db.expired()}
 	b := rangeOf(db.cmp, files)
 	c.inputs = v.Inputs(level, b.Lower, b.Upper)
 	b = rangeOf(db.cmp, c.inputs)
@@ -125,6 +133,14 @@ func (db *DB) newCompaction(v *manifest.Version, level int, files []*manifest.Fi
 		c.grandparents = v.Overlapping(c.output+1, rangeOf(db.cmp, slices.Concat(c.inputs, c.below)))
 	}
 	return c
+}
+
+// rewrite returns the compaction of a table into its own level, from 1 on.
+func (db *DB) rewrite(v *manifest.Version, level int, f *manifest.FileMeta) *compaction {
+	return &compaction{
+		level: level, output: level, inputs: []*manifest.FileMeta{f},
+		version: v, snapshots: db.snapshotSeqs(), now: db.expired(),
+	}
 }
 
 // rangeOf returns the range of user keys of files, of which there is one.
@@ -179,7 +195,7 @@ func (db *DB) startCompaction(c *compaction) {
 	j := &job{db: db, isLow: true}
 	db.spawn(func() {
 		err := j.compact(c)
-		c.version.Unref()
+		defer c.version.Unref()
 		if !db.tell(func() { db.compacted(c, j, err) }) {
 			db.discard(j.made)
 		}
@@ -202,9 +218,17 @@ func (j *job) compact(c *compaction) error {
 	}
 	it := &compactionIter{
 		cmp: db.cmp, it: iterator.NewMerging(db.cmp, its...), snapshots: c.snapshots,
-		isBase: isBase(c.version, db.cmp, c.output),
+		isBase: isBase(c.version, db.cmp, c.output), now: c.now, filter: db.opts.Filter,
+	}
+	if ts := c.version.RangeTombstones(); len(ts) > 0 {
+		list := make([]rangedel.Tombstone, len(ts))
+		for i, t := range ts {
+			list[i] = t.Tombstone
+		}
+		it.ranges = rangedel.NewCursor(rangedel.New(db.cmp, list, c.snapshots))
 	}
 	target := db.opts.tableBytes(c.output)
+	defer func() { j.dropped = it.dropped }()
 	err := j.write(it, target, c.grandparentLimit(db.cmp, maxGrandparentFactor*uint64(target)))
 	if e := it.it.Close(); err == nil {
 		err = e
@@ -245,7 +269,10 @@ func (db *DB) compacted(c *compaction, j *job, err error) {
 		db.backgroundFailed("compaction", err)
 		return
 	}
-	if err := db.edit(c.edit(j.made)); err != nil {
+	e := c.edit(j.made)
+	db.raiseRanges(e, c)
+	db.dropped = max(db.dropped, j.dropped)
+	if err := db.edit(e); err != nil {
 		db.backgroundFailed("compaction", err)
 		return
 	}

@@ -7,6 +7,7 @@ import (
 	"tempestkv/kv/base"
 	"tempestkv/kv/iterator"
 	"tempestkv/kv/manifest"
+	"tempestkv/kv/rangedel"
 )
 
 // compactionIter walks the entries that a compaction keeps: of the versions of
@@ -18,7 +19,8 @@ import (
 // nothing older of its key lies below (Pebble: compaction_iter.go).
 //
 // A comparer with suffixes makes a tombstone hide the whole logical key. There
-// tombstones are kept, and what has expired or was cleared becomes one.
+// tombstones are kept, and what was cleared becomes one, as elsewhere only what
+// has expired, or what the store's filter hides.
 type compactionIter struct {
 	cmp       *base.Comparer
 	it        iterator.Internal
@@ -27,6 +29,10 @@ type compactionIter struct {
 	// isBase reports whether nothing of a user key lies below the output.
 	isBase func(key []byte) bool
 
+	ranges *rangedel.Cursor // range tombstones, nil for none
+	now    int64            // what has expired by then is gone
+	filter iterator.Filter  // nil for none
+
 	key   base.InternalKey
 	value []byte
 
@@ -34,8 +40,8 @@ type compactionIter struct {
 	seen    bool
 	stripe  int // of the entry seen last
 	started bool
-	dropped uint64
-	bytes   int64 // of the entries seen
+	dropped base.SeqNum // the newest of the tombstones left out
+	bytes   int64       // of the entries seen
 }
 
 // next moves to the next entry that is kept. Its key and value are valid until
@@ -47,21 +53,56 @@ func (c *compactionIter) next() bool {
 		stripe := c.stripeOf(key.SeqNum())
 		if c.seen && bytes.Equal(key.UserKey, c.user) {
 			if stripe == c.stripe {
-				c.dropped++
 				continue
 			}
 		} else {
 			c.user, c.seen = append(c.user[:0], key.UserKey...), true
 		}
 		c.stripe = stripe
+		if c.isCovered(key, stripe) && !c.cmp.HasSuffix {
+			// What it hides is hidden by the range tombstone too.
+			continue
+		}
+		if c.isGone(key, value, stripe) {
+			key, value = base.MakeInternalKey(key.UserKey, key.SeqNum(), base.KindDelete), nil
+		}
 		if key.Kind() == base.KindDelete && stripe == 0 && !c.cmp.HasSuffix && c.isBase(key.UserKey) {
-			c.dropped++
+			c.dropped = max(c.dropped, key.SeqNum())
 			continue
 		}
 		c.key, c.value = key, value
 		return true
 	}
 	return false
+}
+
+// isCovered reports whether a range tombstone of the entry's stripe hides it.
+func (c *compactionIter) isCovered(key base.InternalKey, stripe int) bool {
+	if c.ranges == nil {
+		return false
+	}
+	end := base.MaxSeqNum
+	if stripe < len(c.snapshots) {
+		end = c.snapshots[stripe]
+	}
+	return c.ranges.Newest(key.UserKey, end) > key.SeqNum()
+}
+
+// isGone reports whether an entry that readers no longer see is to become a
+// tombstone.
+func (c *compactionIter) isGone(key base.InternalKey, value []byte, stripe int) bool {
+	switch key.Kind() {
+	case base.KindDelete:
+		return false
+	case base.KindPutExpiring:
+		millis, user, ok := base.CutExpiry(value)
+		if !ok || millis <= uint64(max(c.now, 0)) {
+			return ok
+		}
+		value = user
+	}
+	return c.cmp.HasSuffix && c.isCovered(key, stripe) ||
+		c.filter != nil && !c.filter(base.MakeInternalKey(key.UserKey, key.SeqNum(), base.KindPut), value)
 }
 
 func (c *compactionIter) advance() bool {

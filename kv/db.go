@@ -7,6 +7,7 @@ import (
 	"tempestkv/kv/base"
 	"tempestkv/kv/batch"
 	"tempestkv/kv/manifest"
+	"tempestkv/kv/rangedel"
 	"tempestkv/kv/vfs"
 	"tempestkv/kv/wal"
 )
@@ -58,8 +59,20 @@ type DB struct {
 	compacting    *compaction // nil where none is under way
 	backgroundErr error       // why the last job failed; nil after one that did not
 	backoff       bool        // no job begins until a write needs one
+	manuals       []*manual   // what Compact was asked for
+	waiters       []*await
+	waking        bool // the waiters are being asked
 	doubtful      []*manifest.FileMeta
 	metrics       Metrics
+
+	snapshots []*Snapshot   // live, oldest first
+	clock     int64         // the latest time seen
+	ranges    *rangedel.Set // the range tombstones of the version
+	isMasked  bool          // the store may have range tombstones or values that expire
+
+	// dropped is the newest sequence number of a tombstone that compaction may
+	// have dropped: whoever finds nothing of a key knows nothing since.
+	dropped base.SeqNum
 
 	// Writes that wait for room, oldest first, and reads that wait for them.
 	held       []writeRequest
@@ -86,26 +99,30 @@ type Sink interface {
 	// take effect.
 	WriteDone(id uint64, seq base.SeqNum, err error)
 
-	// GetDone tells of one key of a get, in the order of its keys. The value
-	// is valid only during the call. ErrNotFound for a missing key. It is
-	// called on the worker, or, where tables had to be read without
-	// Options.ReadInPlace, on another goroutine.
-	GetDone(id uint64, value []byte, err error)
+	// GetDone tells of one key of a get, in the order of its keys. seq is the
+	// sequence number of the write that put the value. The value is valid only
+	// during the call. ErrNotFound for a missing key; seq is then that of the
+	// last write that the get saw. It is called on the worker, or, where tables
+	// had to be read without Options.ReadInPlace, on another goroutine.
+	GetDone(id uint64, value []byte, seq base.SeqNum, err error)
 }
 
 type writeRequest struct {
 	ops    []byte
 	count  uint32
+	kinds  batch.Kinds
 	strict bool
+	cond   *Condition
 	id     uint64
 	sink   Sink
 }
 
 type getRequest struct {
-	key  []byte
-	keys [][]byte // instead of key, where not nil
-	id   uint64
-	sink Sink
+	single []byte
+	keys   [][]byte  // instead of single, where not nil
+	at     *Snapshot // nil for the newest state
+	id     uint64
+	sink   Sink
 }
 
 // Open opens the store in fs, and makes it if there is none. The caller keeps
@@ -202,32 +219,34 @@ func send[T any](ctx Context, db *DB, ch chan<- T, r T) error {
 // ctx is done. An error means that sink will not be called.
 //
 // ErrInvalidArgument, ErrInvalidKey or ErrInvalidValue where ops is not a
-// well-formed batch.
+// well-formed batch. sink is told of ErrConflict where opts.If does not hold,
+// and then nothing was written.
 func (db *DB) SendWrite(ctx Context, ops []byte, count uint32, opts *WriteOptions, id uint64, sink Sink) error {
-	if _, err := batch.Validate(ops, count); err != nil {
+	kinds, err := batch.Validate(ops, count)
+	if err != nil {
 		return err
 	}
-	r := writeRequest{ops: ops, count: count, id: id, sink: sink}
+	r := writeRequest{ops: ops, count: count, kinds: kinds, id: id, sink: sink}
 	if opts != nil {
-		r.strict = opts.Strict
+		r.strict, r.cond = opts.Strict, opts.If
 	}
 	return send(ctx, db, db.writes, r)
 }
 
-// SendGet queues a lookup of one key and returns. key must not change until
-// sink is told. It waits while the queue is full, until ctx is done. An error
-// means that sink will not be called.
-func (db *DB) SendGet(ctx Context, key []byte, id uint64, sink Sink) error {
-	return send(ctx, db, db.gets, getRequest{key: key, id: id, sink: sink})
+// SendGet queues a lookup of one key at a snapshot, nil for the newest state,
+// and returns. key must not change until sink is told. It waits while the queue
+// is full, until ctx is done. An error means that sink will not be called.
+func (db *DB) SendGet(ctx Context, at *Snapshot, key []byte, id uint64, sink Sink) error {
+	return send(ctx, db, db.gets, getRequest{single: key, at: at, id: id, sink: sink})
 }
 
 // SendGetMany is SendGet for several keys, which are looked up at one moment.
 // sink is told once for each key, in order.
-func (db *DB) SendGetMany(ctx Context, keys [][]byte, id uint64, sink Sink) error {
+func (db *DB) SendGetMany(ctx Context, at *Snapshot, keys [][]byte, id uint64, sink Sink) error {
 	if len(keys) == 0 {
 		return base.Wrap(ErrInvalidArgument, "no keys", nil)
 	}
-	return send(ctx, db, db.gets, getRequest{keys: keys, id: id, sink: sink})
+	return send(ctx, db, db.gets, getRequest{keys: keys, at: at, id: id, sink: sink})
 }
 
 // waiter is the Sink behind the calls that wait.
@@ -245,7 +264,7 @@ func (w *waiter) WriteDone(_ uint64, seq base.SeqNum, err error) {
 	close(w.done)
 }
 
-func (w *waiter) GetDone(_ uint64, value []byte, err error) {
+func (w *waiter) GetDone(_ uint64, value []byte, _ base.SeqNum, err error) {
 	switch {
 	case err == nil:
 		w.values = append(w.values, append([]byte{}, value...))
@@ -276,7 +295,8 @@ func (w *waiter) wait() {
 // number of the last one. b may be reused afterwards. ctx ends the wait for a
 // place in the queue; once queued the write happens.
 //
-// ErrReadOnly after an earlier write failed, ErrQuota, ErrIO, ErrClosed.
+// ErrConflict where opts.If does not hold; ErrReadOnly after an earlier write
+// failed, ErrQuota, ErrIO, ErrClosed.
 func (db *DB) Apply(ctx Context, b *batch.Batch, opts *WriteOptions) (base.SeqNum, error) {
 	w := &waiter{done: make(chan struct{})}
 	if err := db.SendWrite(ctx, b.Repr()[batch.HeaderSize:], b.Count(), opts, 0, w); err != nil {
@@ -307,11 +327,24 @@ func (db *DB) Delete(ctx Context, key []byte, opts *WriteOptions) (base.SeqNum, 
 	return db.Apply(ctx, &b, opts)
 }
 
+// DeleteRange removes all keys from start on and before end, however many there
+// are, by one operation. It returns the sequence number of the write. See Apply
+// for errors, and ErrInvalidKey for bounds over the limits of package base.
+func (db *DB) DeleteRange(ctx Context, start, end []byte, opts *WriteOptions) (base.SeqNum, error) {
+	var b batch.Batch
+	if err := b.DeleteRange(start, end); err != nil {
+		return 0, err
+	}
+	return db.Apply(ctx, &b, opts)
+}
+
 // Get returns a copy of the value of key, or ErrNotFound. With a comparer that
 // has suffixes it returns the newest version of the logical key at or behind
 // key in the order.
-func (db *DB) Get(ctx Context, key []byte) ([]byte, error) {
-	values, err := db.GetMany(ctx, [][]byte{key})
+func (db *DB) Get(ctx Context, key []byte) ([]byte, error) { return db.get(ctx, nil, key) }
+
+func (db *DB) get(ctx Context, at *Snapshot, key []byte) ([]byte, error) {
+	values, err := db.getMany(ctx, at, [][]byte{key})
 	if err != nil {
 		return nil, err
 	}
@@ -324,11 +357,15 @@ func (db *DB) Get(ctx Context, key []byte) ([]byte, error) {
 // GetMany returns copies of the values of keys, all of one moment: nil for a
 // missing key.
 func (db *DB) GetMany(ctx Context, keys [][]byte) ([][]byte, error) {
+	return db.getMany(ctx, nil, keys)
+}
+
+func (db *DB) getMany(ctx Context, at *Snapshot, keys [][]byte) ([][]byte, error) {
 	if len(keys) == 0 {
 		return nil, db.Fate()
 	}
 	w := &waiter{done: make(chan struct{}), rest: make(chan *pending, 1), left: len(keys)}
-	if err := db.SendGetMany(ctx, keys, 0, w); err != nil {
+	if err := db.SendGetMany(ctx, at, keys, 0, w); err != nil {
 		return nil, err
 	}
 	w.wait()
@@ -339,6 +376,21 @@ func (db *DB) GetMany(ctx Context, keys [][]byte) ([][]byte, error) {
 func (db *DB) do(ctx Context, f func()) error {
 	done := make(chan struct{})
 	if err := send(ctx, db, db.control, func() { f(); close(done) }); err != nil {
+		return err
+	}
+	select {
+	case <-done:
+		return nil
+	case <-db.ended:
+		return db.fate
+	}
+}
+
+// doAfterWrites runs f on the worker, behind the writes sent so far.
+func (db *DB) doAfterWrites(ctx Context, f func()) error {
+	done := make(chan struct{})
+	err := db.do(ctx, func() { db.afterWrites(func() { f(); close(done) }) })
+	if err != nil {
 		return err
 	}
 	select {

@@ -249,7 +249,7 @@ func (o *order) WriteDone(id uint64, seq base.SeqNum, err error) {
 	o.add(fmt.Sprintf("write%d@%d:%v", id, seq, err))
 }
 
-func (o *order) GetDone(id uint64, value []byte, err error) {
+func (o *order) GetDone(id uint64, value []byte, _ base.SeqNum, err error) {
 	o.add(fmt.Sprintf("get%d=%s:%v", id, value, err))
 }
 
@@ -263,7 +263,7 @@ func TestAReadSeesEveryWriteSentBeforeIt(t *testing.T) {
 		if err := db.SendWrite(ctx, b.Repr()[batch.HeaderSize:], 1, nil, i, o); err != nil {
 			t.Fatal(err)
 		}
-		if err := db.SendGet(ctx, []byte("k"), i, &atLeast{t, i, o}); err != nil {
+		if err := db.SendGet(ctx, nil, []byte("k"), i, &atLeast{t, i, o}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -282,11 +282,11 @@ type atLeast struct {
 	*order
 }
 
-func (a *atLeast) GetDone(id uint64, value []byte, err error) {
+func (a *atLeast) GetDone(id uint64, value []byte, _ base.SeqNum, err error) {
 	if err != nil || binary.BigEndian.Uint64(value) < a.want {
 		a.t.Errorf("get sent behind write %d saw %x, %v", a.want, value, err)
 	}
-	a.order.GetDone(id, nil, err)
+	a.order.GetDone(id, nil, 0, err)
 }
 
 func TestScanBounds(t *testing.T) {
@@ -453,7 +453,7 @@ func TestCallsSentBeforeCloseAreCarriedOut(t *testing.T) {
 		var b batch.Batch
 		b.Delete([]byte("other"))
 		for i := range uint64(10) {
-			db.SendGet(ctx, []byte("k"), i, o)
+			db.SendGet(ctx, nil, []byte("k"), i, o)
 		}
 		db.SendWrite(ctx, b.Repr()[batch.HeaderSize:], 1, nil, 10, o)
 		db.Close()
@@ -551,7 +551,7 @@ func TestACancelledContextEndsTheWaitForTheQueue(t *testing.T) {
 	}})
 	put(t, db, "k", "v")
 	o := &order{done: make(chan struct{}), left: 1 + kv.QueueLength}
-	db.SendGet(ctx, []byte("k"), 0, o)
+	db.SendGet(ctx, nil, []byte("k"), 0, o)
 	<-held
 	var b batch.Batch
 	b.Delete([]byte("k2"))
@@ -580,7 +580,7 @@ func TestAPanicInTheWorkerEndsEveryCallWithErrWorkerDied(t *testing.T) {
 	}})
 	put(t, db, "k", "v")
 	o := &order{done: make(chan struct{}), left: 4}
-	db.SendGetMany(ctx, [][]byte{[]byte("missing"), []byte("k"), []byte("k")}, 1, o)
+	db.SendGetMany(ctx, nil, [][]byte{[]byte("missing"), []byte("k"), []byte("k")}, 1, o)
 	<-held
 	var b batch.Batch
 	b.Delete([]byte("k"))

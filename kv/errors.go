@@ -14,6 +14,7 @@ var (
 	ErrClosed          = base.ErrClosed
 	ErrLocked          = base.ErrLocked
 	ErrFenced          = base.ErrFenced
+	ErrConflict        = base.ErrConflict
 	ErrReadOnly        = base.ErrReadOnly
 	ErrBusy            = base.ErrBusy
 	ErrQuota           = base.ErrQuota
@@ -38,6 +39,7 @@ var errorCodes = []struct {
 	{ErrReadOnly, "TEMPEST_READONLY"},
 	{ErrLocked, "TEMPEST_LOCKED"},
 	{ErrFenced, "TEMPEST_FENCED"},
+	{ErrConflict, "TEMPEST_CONFLICT"},
 	{ErrBusy, "TEMPEST_BUSY"},
 	{ErrQuota, "TEMPEST_QUOTA_EXCEEDED"},
 	{ErrCorruption, "TEMPEST_CORRUPTION"},

@@ -2,12 +2,14 @@ package kv
 
 import (
 	"bytes"
+	"slices"
 
 	"tempestkv/kv/base"
 	"tempestkv/kv/batch"
 	"tempestkv/kv/iterator"
 	"tempestkv/kv/manifest"
 	"tempestkv/kv/memtable"
+	"tempestkv/kv/rangedel"
 )
 
 // serveWaiting answers the calls of all kinds that wait now.
@@ -50,7 +52,7 @@ func (db *DB) isHeld(g getRequest) bool {
 				break
 			}
 			for i := range g.len() {
-				wanted := g.at(i)
+				wanted := g.key(i)
 				if kind == base.KindRangeDelete {
 					if db.cmp.Compare(key, wanted) <= 0 && db.cmp.Compare(wanted, end) < 0 {
 						return true
@@ -100,9 +102,9 @@ func (g *getRequest) len() int {
 	return len(g.keys)
 }
 
-func (g *getRequest) at(i int) []byte {
+func (g *getRequest) key(i int) []byte {
 	if g.keys == nil {
-		return g.key
+		return g.single
 	}
 	return g.keys[i]
 }
@@ -110,60 +112,113 @@ func (g *getRequest) at(i int) []byte {
 // fail answers the keys from number served on with err.
 func (g *getRequest) fail(served int, err error) {
 	for n := g.len(); served < n; served++ {
-		g.sink.GetDone(g.id, nil, err)
+		g.sink.GetDone(g.id, nil, 0, err)
 	}
 }
 
-// serveGet answers g, or hands it over to a goroutine where it needs tables and
-// the worker is not to wait for them.
+// serveGet answers g. A panic meanwhile, of a filter say, must find the call.
 func (db *DB) serveGet(g getRequest) {
-	// From here on a panic, of a filter say, must find the call to answer.
 	db.serving, db.served = g, 0
-	for i := range g.len() {
-		if db.cmp.HasSuffix {
-			db.handOver(g, i)
-			break
-		}
-		key := g.at(i)
-		value, trailer, ok := db.getMemory(key)
-		if !ok && !db.opts.ReadInPlace && db.manifest.Version().Bytes() > 0 {
-			db.handOver(g, i)
-			break
-		}
-		var err error
-		if !ok {
-			value, trailer, ok, err = db.tables.get(db.manifest.Version(), key, db.visible)
-		}
-		value, err = db.show(key, trailer, value, ok, err)
-		db.served++
-		g.sink.GetDone(g.id, value, err)
-	}
+	db.answer(g)
 	db.serving = getRequest{}
 }
 
-// getMemory looks key up in the memtables. It runs on the worker, so it reads
-// them as they are and needs no view.
-func (db *DB) getMemory(key []byte) (value []byte, trailer base.Trailer, ok bool) {
-	value, trailer, ok = db.mem.table.Get(key, db.visible)
-	for i := len(db.imm) - 1; i >= 0 && !ok; i-- {
-		value, trailer, ok = db.imm[i].table.Get(key, db.visible)
+// answer answers g, or hands it over to a goroutine where it needs tables and
+// the worker is not to wait for them.
+func (db *DB) answer(g getRequest) {
+	if err := g.at.check(); err != nil {
+		db.served = g.len()
+		g.fail(0, err)
+		return
 	}
-	return value, trailer, ok
+	m := db.momentOf(g.at)
+	for i := range g.len() {
+		if db.cmp.HasSuffix {
+			db.handOver(g, i)
+			return
+		}
+		key := g.key(i)
+		l := db.getMemory(key, m.seq)
+		if !l.ok && !db.opts.ReadInPlace && db.manifest.Version().Bytes() > 0 {
+			db.handOver(g, i)
+			return
+		}
+		if !l.ok {
+			l.value, l.trailer, l.ok, l.err = db.tables.get(db.manifest.Version(), key, m.seq)
+		}
+		value, seq, err := db.show(key, l, m)
+		db.served++
+		g.sink.GetDone(g.id, value, seq, err)
+	}
 }
 
-// show returns the value of what a lookup found, ErrNotFound where readers may
-// not see it.
-func (db *DB) show(key []byte, trailer base.Trailer, value []byte, ok bool, err error) ([]byte, error) {
-	if err != nil {
-		return nil, err
+// moment is what a reader sees the store at.
+type moment struct {
+	seq base.SeqNum
+	now int64
+}
+
+// momentOf returns that of a snapshot, or the present one for nil.
+func (db *DB) momentOf(s *Snapshot) moment {
+	switch {
+	case s != nil:
+		return moment{s.seq, s.now}
+	case !db.isMasked:
+		return moment{seq: db.visible}
 	}
-	if !ok || trailer.Kind() == base.KindDelete {
-		return nil, ErrNotFound
+	return moment{db.visible, db.now()}
+}
+
+// lookup is what was found of a key: its newest version, and the newest range
+// tombstone over it.
+type lookup struct {
+	value    []byte
+	trailer  base.Trailer
+	ok       bool
+	err      error
+	covering base.SeqNum
+}
+
+// getMemory looks key up in the memtables, and among the range tombstones. It
+// runs on the worker, so it reads them as they are and needs no view.
+func (db *DB) getMemory(key []byte, at base.SeqNum) (l lookup) {
+	l.value, l.trailer, l.ok = db.mem.table.Get(key, at)
+	for i := len(db.imm) - 1; i >= 0 && !l.ok; i-- {
+		l.value, l.trailer, l.ok = db.imm[i].table.Get(key, at)
 	}
-	if f := db.opts.Filter; f != nil && !f(base.InternalKey{UserKey: key, Trailer: trailer}, value) {
-		return nil, ErrNotFound
+	if db.isMasked {
+		l.covering = db.covering(key, at)
 	}
-	return value, nil
+	return l
+}
+
+// covering returns the sequence number of the newest range tombstone over key
+// that a reader at at sees, 0 where there is none.
+func (db *DB) covering(key []byte, at base.SeqNum) base.SeqNum {
+	newest := max(db.mem.ranges.Newest(key, at), db.ranges.Newest(key, at))
+	for _, l := range db.imm {
+		newest = max(newest, l.ranges.Newest(key, at))
+	}
+	return newest
+}
+
+// show returns what readers see of a lookup, and the sequence number that goes
+// with it.
+func (db *DB) show(key []byte, l lookup, m moment) ([]byte, base.SeqNum, error) {
+	if l.err != nil {
+		return nil, 0, l.err
+	}
+	if !l.ok {
+		return nil, m.seq, ErrNotFound
+	}
+	value, live := iterator.Show(l.trailer, l.value, l.covering, m.now)
+	if !live {
+		return nil, m.seq, ErrNotFound
+	}
+	if f := db.opts.Filter; f != nil && !f(base.MakeInternalKey(key, l.trailer.SeqNum(), base.KindPut), value) {
+		return nil, m.seq, ErrNotFound
+	}
+	return value, l.trailer.SeqNum(), nil
 }
 
 // pending is a get that goes on elsewhere than on the worker: what the memtables
@@ -174,12 +229,6 @@ type pending struct {
 	from  int
 	found []lookup
 	rs    *readState
-}
-
-type lookup struct {
-	value   []byte
-	trailer base.Trailer
-	ok      bool
 }
 
 // resumer is a sink whose goroutine waits for the answer, and so can go on with
@@ -193,15 +242,14 @@ type resumer interface {
 func (db *DB) handOver(g getRequest, from int) {
 	p := &pending{db: db, get: g, from: from}
 	if db.cmp.HasSuffix {
-		p.rs = db.acquireReadState()
+		p.rs = db.acquireReadState(g.at)
 	} else {
 		// Tables are read without the memtables: a view of those would make
 		// the next writes copy.
-		p.rs = db.acquireTables()
+		p.rs = db.acquireTables(g.at)
 		p.found = make([]lookup, 0, g.len()-from)
 		for i := from; i < g.len(); i++ {
-			value, trailer, ok := db.getMemory(g.at(i))
-			p.found = append(p.found, lookup{value, trailer, ok})
+			p.found = append(p.found, db.getMemory(g.key(i), p.rs.seq))
 		}
 	}
 	db.served = g.len()
@@ -224,70 +272,95 @@ func (p *pending) finish() {
 		}
 	}()
 	for i := p.from; i < p.get.len(); i++ {
-		value, err := p.lookup(p.get.at(i), i-p.from)
+		value, seq, err := p.lookup(p.get.key(i), i-p.from)
 		served++
-		p.get.sink.GetDone(p.get.id, value, err)
+		p.get.sink.GetDone(p.get.id, value, seq, err)
 	}
 }
 
-func (p *pending) lookup(key []byte, i int) ([]byte, error) {
+func (p *pending) lookup(key []byte, i int) ([]byte, base.SeqNum, error) {
 	if p.db.cmp.HasSuffix {
-		return p.db.getLogical(p.rs, key)
+		return p.rs.getLogical(key)
 	}
-	f := p.found[i]
-	var err error
-	if !f.ok {
-		f.value, f.trailer, f.ok, err = p.db.tables.get(p.rs.version, key, p.rs.seq)
+	l := p.found[i]
+	if !l.ok {
+		l.value, l.trailer, l.ok, l.err = p.db.tables.get(p.rs.version, key, p.rs.seq)
 	}
-	return p.db.show(key, f.trailer, f.value, f.ok, err)
+	return p.db.show(key, l, p.rs.moment)
 }
 
 // getLogical finds the newest version of key's logical key at or behind key,
 // which is how a reader asks for a moment of the past. It looks one layer below
 // what a scan shows, since a scan shows only the newest version of all.
-func (db *DB) getLogical(rs *readState, key []byte) ([]byte, error) {
-	it := iterator.NewSnapshot(iterator.NewMerging(rs.cmp, rs.sources(iterator.Bounds{Lower: key}, 0)...), rs.seq)
+func (rs *readState) getLogical(key []byte) ([]byte, base.SeqNum, error) {
+	cmp := rs.db.cmp
+	it := iterator.NewSnapshot(iterator.NewMerging(cmp, rs.sources(iterator.Bounds{Lower: key}, 0)...), rs.seq)
 	defer it.Close()
 	if !it.SeekGE(key) {
 		if err := it.Error(); err != nil {
-			return nil, err
+			return nil, 0, err
 		}
-		return nil, ErrNotFound
+		return nil, rs.seq, ErrNotFound
 	}
 	found := it.Key()
-	if !db.cmp.SameLogicalKey(found.UserKey, key) {
-		return nil, ErrNotFound
+	if !cmp.SameLogicalKey(found.UserKey, key) {
+		return nil, rs.seq, ErrNotFound
 	}
-	value, err := db.show(found.UserKey, found.Trailer, it.Value(), true, nil)
-	return bytes.Clone(value), err
+	l := lookup{value: it.Value(), trailer: found.Trailer, ok: true}
+	for _, set := range rs.ranges {
+		l.covering = max(l.covering, set.Newest(found.UserKey, rs.seq))
+	}
+	value, seq, err := rs.db.show(found.UserKey, l, rs.moment)
+	return bytes.Clone(value), seq, err
 }
 
 // readState is what a reader needs to see one moment without the worker: the
-// visible sequence number, the memtables, newest first, and the tables. Holding
-// it keeps them (Pebble: read_state.go).
+// visible sequence number, the memtables, newest first, the tables, and the
+// range tombstones. Holding it keeps them (Pebble: read_state.go).
 type readState struct {
+	moment
 	db      *DB
-	cmp     *base.Comparer
-	seq     base.SeqNum
 	views   []*memtable.View
 	version *manifest.Version
+	ranges  []*rangedel.Set
 }
 
-// acquireTables returns a read state without the memtables.
-func (db *DB) acquireTables() *readState {
-	rs := &readState{db: db, cmp: db.cmp, seq: db.visible, version: db.manifest.Version()}
+// acquireTables returns a read state, at a snapshot or at present, without the
+// memtables and the range tombstones.
+func (db *DB) acquireTables(at *Snapshot) *readState {
+	rs := &readState{moment: db.momentOf(at), db: db, version: db.manifest.Version()}
 	rs.version.Ref()
 	return rs
 }
 
-func (db *DB) acquireReadState() *readState {
-	rs := db.acquireTables()
+func (db *DB) acquireReadState(at *Snapshot) *readState {
+	rs := db.acquireTables(at)
 	rs.views = make([]*memtable.View, 0, len(db.imm)+1)
 	rs.views = append(rs.views, db.mem.table.View())
 	for i := len(db.imm) - 1; i >= 0; i-- {
 		rs.views = append(rs.views, db.imm[i].table.View())
 	}
+	if db.isMasked {
+		rs.ranges = append(db.memoryRanges(), db.ranges)
+	}
 	return rs
+}
+
+// memoryRanges returns the range tombstones of the memtables.
+func (db *DB) memoryRanges() []*rangedel.Set {
+	sets := slices.Clone(db.mem.ranges.View())
+	for _, l := range db.imm {
+		sets = append(sets, l.ranges.View()...)
+	}
+	return sets
+}
+
+// mask returns what hides entries from the reader, nil where nothing does.
+func (rs *readState) mask() *iterator.Mask {
+	if rs.ranges == nil {
+		return nil
+	}
+	return &iterator.Mask{Now: rs.now, Ranges: rangedel.NewCursor(rs.ranges...)}
 }
 
 // release gives the read state up. Its iterators must have been closed.

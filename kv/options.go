@@ -87,6 +87,11 @@ type Options struct {
 	// another goroutine's, so that it holds up no other call.
 	ReadInPlace bool
 
+	// Now returns the time in milliseconds since 1970, for values that expire.
+	// nil: there is no clock, and nothing expires. Where it goes backwards, the
+	// DB's time stands still.
+	Now func() int64
+
 	// Yield, if not nil, is called by background jobs between two steps, so
 	// that a host of one thread gets its turn. It may wait, until stop is
 	// closed at the latest.
@@ -138,4 +143,21 @@ type WriteOptions struct {
 	// latest ones, always as a suffix of history: never a write and not an
 	// earlier one.
 	Strict bool
+
+	// If, where not nil, lets the write happen only if its condition holds.
+	If *Condition
+}
+
+// Condition holds while nobody has written to what was read: it makes reads at
+// a sequence number and a write behind them one transaction (optimistic
+// concurrency control, Kung and Robinson 1981).
+type Condition struct {
+	// Since is the sequence number that was read at: a Snapshot's, or that of
+	// a value.
+	Since base.SeqNum
+
+	// Keys were read, and so were Ranges: a key that has come since to where
+	// there was none is a change too.
+	Keys   [][]byte
+	Ranges []iterator.Bounds
 }

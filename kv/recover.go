@@ -65,6 +65,8 @@ func (db *DB) recover() error {
 	if err := db.openLastLog(end); err != nil {
 		return err
 	}
+	db.dropped = state.LastSeq
+	db.installRanges()
 	db.recovery.Sequence = db.visible
 	for _, text := range []string{db.manifest.Torn(), db.recovery.Text} {
 		if text != "" {
@@ -75,7 +77,11 @@ func (db *DB) recover() error {
 }
 
 func (db *DB) manifestOptions() manifest.Options {
-	return manifest.Options{Comparer: db.cmp, Obsolete: db.obsolete}
+	return manifest.Options{
+		Comparer: db.cmp,
+		Features: []string{manifest.FeatureRangeDelete, manifest.FeatureExpiry},
+		Obsolete: db.obsolete,
+	}
 }
 
 // createManifest makes the manifest of a store that has none. Its number is
@@ -258,7 +264,7 @@ func (db *DB) apply(ops []byte, count uint32) error {
 			return r.Err()
 		}
 		db.visible++
-		db.mem.table.Add(db.visible, kind, key, value)
+		db.mem.add(db.visible, kind, key, value, nil)
 	}
 }
 

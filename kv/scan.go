@@ -67,6 +67,7 @@ type Scan struct {
 
 type scanRequest struct {
 	opts   ScanOptions
+	at     *Snapshot // nil for the newest state
 	answer chan scanAnswer
 }
 
@@ -80,8 +81,10 @@ type scanAnswer struct {
 //
 // ErrBusy where MaxOpenScans are open, ErrInvalidArgument for a negative
 // limit.
-func (db *DB) Scan(ctx Context, opts *ScanOptions) (*Scan, error) {
-	r := scanRequest{answer: make(chan scanAnswer, 1)}
+func (db *DB) Scan(ctx Context, opts *ScanOptions) (*Scan, error) { return db.scan(ctx, nil, opts) }
+
+func (db *DB) scan(ctx Context, at *Snapshot, opts *ScanOptions) (*Scan, error) {
+	r := scanRequest{at: at, answer: make(chan scanAnswer, 1)}
 	if opts != nil {
 		r.opts = *opts
 	}
@@ -109,6 +112,10 @@ func (db *DB) startScan(r scanRequest) {
 		r.answer <- scanAnswer{err: base.Wrap(ErrBusy, u64(MaxOpenScans)+" scans are open", nil)}
 		return
 	}
+	if err := r.at.check(); err != nil {
+		r.answer <- scanAnswer{err: err}
+		return
+	}
 	db.openScans.Add(1)
 	s := &Scan{
 		db:    db,
@@ -118,7 +125,7 @@ func (db *DB) startScan(r scanRequest) {
 		taken: make(chan struct{}, 1),
 	}
 	db.bg.running.Add(1)
-	go s.produce(db.acquireReadState())
+	go s.produce(db.acquireReadState(r.at))
 	r.answer <- scanAnswer{scan: s}
 }
 
@@ -137,11 +144,13 @@ func (s *Scan) produce(rs *readState) {
 		readAhead = 0
 	}
 	needed := s.opts.Bounds
-	if rs.cmp.HasSuffix {
+	if rs.db.cmp.HasSuffix {
 		// What a logical key shows depends on the keys before the bound too.
 		needed.Lower = nil
 	}
-	it := iterator.NewUser(rs.cmp, iterator.UserOptions{At: rs.seq, Bounds: s.opts.Bounds, Filter: s.db.opts.Filter}, rs.sources(needed, readAhead)...)
+	it := iterator.NewUser(rs.db.cmp, iterator.UserOptions{
+		At: rs.seq, Bounds: s.opts.Bounds, Filter: s.db.opts.Filter, Mask: rs.mask(),
+	}, rs.sources(needed, readAhead)...)
 	s.produced = s.walk(it)
 	if err := it.Close(); s.produced == nil {
 		s.produced = err

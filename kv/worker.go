@@ -172,21 +172,15 @@ func (db *DB) canRotate() bool {
 func (db *DB) commit(group []writeRequest, size int) {
 	// A panic must find those that have no answer yet.
 	db.unanswered = group
-	err := db.commitGroup(group)
-	seq := db.visible
-	if err == nil {
-		for _, w := range group {
-			seq -= base.SeqNum(w.count)
+	for rest := group; len(rest) > 0; {
+		// What a condition depends on must be committed before.
+		n := 1
+		for n < len(rest) && rest[n].cond == nil {
+			n++
 		}
-	}
-	for i, w := range group {
-		db.unanswered = group[i+1:]
-		if err != nil {
-			w.sink.WriteDone(w.id, 0, err)
-		} else {
-			seq += base.SeqNum(w.count)
-			w.sink.WriteDone(w.id, seq, nil)
-		}
+		db.commitPart(rest[:n])
+		rest = rest[n:]
+		db.unanswered = rest
 	}
 	clear(group) // let go of the callers' bytes
 	db.group = group
@@ -194,6 +188,38 @@ func (db *DB) commit(group []writeRequest, size int) {
 		db.owed += int64(size) * slowFactor
 	} else {
 		db.owed = 0
+	}
+}
+
+// commitPart commits writes of which only the first may have a condition, and
+// answers them.
+func (db *DB) commitPart(part []writeRequest) {
+	if c := part[0].cond; c != nil {
+		if err := db.check(c); err != nil {
+			w := part[0]
+			db.unanswered = db.unanswered[1:]
+			w.sink.WriteDone(w.id, 0, err)
+			part = part[1:]
+		}
+	}
+	if len(part) == 0 {
+		return
+	}
+	err := db.commitGroup(part)
+	seq := db.visible
+	if err == nil {
+		for _, w := range part {
+			seq -= base.SeqNum(w.count)
+		}
+	}
+	for _, w := range part {
+		db.unanswered = db.unanswered[1:]
+		if err != nil {
+			w.sink.WriteDone(w.id, 0, err)
+		} else {
+			seq += base.SeqNum(w.count)
+			w.sink.WriteDone(w.id, seq, nil)
+		}
 	}
 }
 
@@ -217,13 +243,18 @@ func (db *DB) commitGroup(group []writeRequest) error {
 	}
 	// At two bytes an operation and more, no group comes near 2^32 of them.
 	var count uint64
+	var kinds batch.Kinds
 	strict := false
 	for _, w := range group {
 		count += uint64(w.count)
 		strict = strict || w.strict
+		kinds |= w.kinds
 	}
 	if uint64(db.visible)+count > uint64(base.MaxSeqNum) {
 		return base.Wrap(ErrReadOnly, "sequence numbers are used up", nil)
+	}
+	if err := db.nameFeatures(kinds); err != nil {
+		return err
 	}
 	if count > 0 {
 		if err := db.appendGroup(group, uint32(count)); err != nil {
@@ -235,6 +266,11 @@ func (db *DB) commitGroup(group []writeRequest) error {
 			return err
 		}
 	}
+	var snapshots []base.SeqNum
+	if kinds.Has(base.KindRangeDelete) {
+		snapshots = db.snapshotSeqs()
+	}
+	empties := false
 	seq := db.visible
 	for _, w := range group {
 		r := batch.MakeReader(w.ops)
@@ -244,10 +280,17 @@ func (db *DB) commitGroup(group []writeRequest) error {
 				break
 			}
 			seq++
-			db.mem.table.Add(seq, kind, key, value)
+			db.mem.add(seq, kind, key, value, snapshots)
+			empties = empties || kind == base.KindRangeDelete && db.emptiesTable(key, value)
 		}
 	}
 	db.visible = seq
+	if empties && db.canRotate() {
+		// The write is done, whatever becomes of this.
+		if err := db.rotate(); err != nil {
+			db.opts.Logger(LogWarning, "beginning a log: "+err.Error())
+		}
+	}
 	if db.mem.bytes() >= db.opts.MemtableBytes/2 {
 		db.prepareLog()
 	}

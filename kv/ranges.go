@@ -1,0 +1,189 @@
+package kv
+
+import (
+	"slices"
+
+	"tempestkv/kv/base"
+	"tempestkv/kv/batch"
+	"tempestkv/kv/manifest"
+	"tempestkv/kv/rangedel"
+)
+
+// Range tombstones do not lie in tables. One begins in the log and the
+// memtable; when that is flushed it goes to the manifest, with two file numbers
+// that say which tables it still matters to (manifest.RangeTombstone), and
+// stays until compaction has written all of those anew.
+
+// maxRangeTombstones is how many range tombstones a version may have before
+// tables are written anew only to be rid of them.
+const maxRangeTombstones = 64
+
+// nameFeatures makes the manifest say what a store needs its reader to know,
+// before the first such operation goes to the log.
+func (db *DB) nameFeatures(kinds batch.Kinds) error {
+	var e manifest.VersionEdit
+	known := db.manifest.State().Features
+	for _, f := range []struct {
+		kind base.Kind
+		name string
+	}{{base.KindRangeDelete, manifest.FeatureRangeDelete}, {base.KindPutExpiring, manifest.FeatureExpiry}} {
+		if kinds.Has(f.kind) && !slices.Contains(known, f.name) {
+			e.Features = append(e.Features, f.name)
+		}
+	}
+	if len(e.Features) == 0 {
+		return nil
+	}
+	if err := db.edit(&e); err != nil {
+		return err
+	}
+	db.isMasked = true
+	return nil
+}
+
+// installRanges takes over the range tombstones of the current version.
+func (db *DB) installRanges() {
+	db.isMasked = len(db.manifest.State().Features) > 0
+	ts := db.manifest.Version().RangeTombstones()
+	list := make([]rangedel.Tombstone, len(ts))
+	for i, t := range ts {
+		list[i] = t.Tombstone
+	}
+	db.ranges = rangedel.New(db.cmp, list, db.snapshotSeqs())
+}
+
+// flushRanges adds to e, which adds the table num and maybe more behind it, what
+// becomes of the range tombstones of a layer. One that no table needs is left
+// out.
+func (db *DB) flushRanges(e *manifest.VersionEdit, l *layer, num uint64) {
+	snapshots := db.snapshotSeqs()
+	for _, t := range rangedel.Tombstones(rangedel.New(db.cmp, rangedel.Tombstones(l.ranges.View()...), snapshots)) {
+		until := num
+		if len(snapshots) > 0 && snapshots[0] < t.Seq {
+			// The new tables have entries of the range that a snapshot sees.
+			until = db.manifest.State().NextFileNum
+		}
+		e.AddRange(manifest.RangeTombstone{Tombstone: t, Made: num, Until: until})
+	}
+}
+
+// raiseRanges adds to the edit of a compaction that range tombstones still
+// matter to tables that it made: they came while it ran, or a snapshot sees what
+// they hide.
+func (db *DB) raiseRanges(e *manifest.VersionEdit, c *compaction) {
+	if len(e.New) == 0 {
+		return
+	}
+	next := db.manifest.State().NextFileNum
+	known := c.version.RangeTombstones()
+	for _, t := range db.manifest.Version().RangeTombstones() {
+		isKnown := slices.ContainsFunc(known, func(k manifest.RangeTombstone) bool { return k.Seq == t.Seq })
+		if isKnown && (len(c.snapshots) == 0 || c.snapshots[0] >= t.Seq) {
+			continue
+		}
+		for _, n := range e.New {
+			if db.overlaps(t, n.File) {
+				t.Until = next
+				e.DeleteRange(t.Seq)
+				e.AddRange(t)
+				break
+			}
+		}
+	}
+}
+
+// overlaps reports whether a table may have keys in the range of t.
+func (db *DB) overlaps(t manifest.RangeTombstone, f *manifest.FileMeta) bool {
+	return db.cmp.Compare(f.Largest.UserKey, t.Start) >= 0 && db.cmp.Compare(f.Smallest.UserKey, t.End) < 0
+}
+
+// isSeen reports whether a snapshot sees what t hides.
+func (db *DB) isSeen(t manifest.RangeTombstone) bool {
+	return len(db.snapshots) > 0 && db.snapshots[0].seq < t.Seq
+}
+
+// sweepRanges removes range tombstones that no table needs, and tables of which
+// nothing is left. It runs after each edit, and where a snapshot is closed.
+func (db *DB) sweepRanges() {
+	v := db.manifest.Version()
+	if len(v.RangeTombstones()) == 0 {
+		return
+	}
+	var e manifest.VersionEdit
+	for _, seq := range v.ObsoleteRanges() {
+		e.DeleteRange(seq)
+		db.dropped = max(db.dropped, seq)
+	}
+	swept := map[uint64]bool{}
+	for _, t := range v.RangeTombstones() {
+		if db.isSeen(t) {
+			continue
+		}
+		for level := range manifest.NumLevels {
+			for _, f := range v.Files(level) {
+				if f.Num < t.Made && !swept[f.Num] && db.isInside(t, f) && !db.isCompacting(f) {
+					swept[f.Num] = true
+					e.Delete(level, f.Num)
+				}
+			}
+		}
+	}
+	if len(e.Deleted)+len(e.DeletedRanges) == 0 {
+		return
+	}
+	if err := db.edit(&e); err != nil {
+		db.backgroundFailed("clearing", err)
+	}
+}
+
+// emptiesTable reports whether a clear leaves nothing of some table, so that
+// flushing it early gives space back.
+func (db *DB) emptiesTable(start, end []byte) bool {
+	v := db.manifest.Version()
+	t := manifest.RangeTombstone{Tombstone: rangedel.Tombstone{Start: start, End: end}}
+	for level := range manifest.NumLevels {
+		for _, f := range v.Files(level) {
+			if db.isInside(t, f) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// isInside reports whether all keys of a table are in the range of t.
+func (db *DB) isInside(t manifest.RangeTombstone, f *manifest.FileMeta) bool {
+	return db.cmp.Compare(f.Smallest.UserKey, t.Start) >= 0 && db.cmp.Compare(f.Largest.UserKey, t.End) < 0
+}
+
+// isCompacting reports whether f is an input of the compaction under way.
+func (db *DB) isCompacting(f *manifest.FileMeta) bool {
+	c := db.compacting
+	return c != nil && (slices.Contains(c.inputs, f) || slices.Contains(c.below, f))
+}
+
+// pickRange returns a compaction of a table that holds up one of too many range
+// tombstones, nil where there is none.
+func (db *DB) pickRange(v *manifest.Version) *compaction {
+	ts := v.RangeTombstones()
+	if len(ts) <= maxRangeTombstones {
+		return nil
+	}
+	for _, t := range ts {
+		if db.isSeen(t) {
+			continue
+		}
+		for level := range manifest.NumLevels {
+			for _, f := range v.Files(level) {
+				if f.Num >= t.Until || !db.overlaps(t, f) {
+					continue
+				}
+				if level == 0 {
+					return db.newCompaction(v, 0, []*manifest.FileMeta{f})
+				}
+				return db.rewrite(v, level, f)
+			}
+		}
+	}
+	return nil
+}
