@@ -3,7 +3,7 @@
 import { Client, type Link } from '../client.js';
 import { Database } from '../database.js';
 import type { KeyEncoding, ValueEncoding } from '../encodings.js';
-import { describe, messageOf, TempestError, type TempestErrorCode } from '../errors.js';
+import { describe, messageOf, TempestError } from '../errors.js';
 import { frameSize, FrameWriter, HEADER_BYTES } from '../frames.js';
 import { type Durability, durabilityOf } from '../namespace.js';
 import { checkName, type KeyOf, type ValueOf } from '../open.js';
@@ -194,13 +194,7 @@ class ObjectLink implements Link {
   #failed(cause: unknown): void {
     if (this.#isOver) return;
     this.#end();
-    const { code } = (cause ?? {}) as { code?: unknown };
-    const error = new TempestError(
-      typeof code === 'string' && code.startsWith('TEMPEST_') ? (code as TempestErrorCode) : 'TEMPEST_WORKER_DIED',
-      `the object ended the connection: ${messageOf(cause)}`,
-      { cause },
-    );
-    this.#events.died(error);
+    this.#events.died(new TempestError('TEMPEST_WORKER_DIED', `the object ended the connection: ${messageOf(cause)}`, { cause }));
   }
 
   async release(isDoomed: boolean): Promise<void> {

@@ -148,7 +148,7 @@ export class TempestObject<Env = unknown> extends DurableObject<Env> {
       const running = this.#running;
       this.#running = undefined;
       running?.host.release();
-      running?.sessions.died(new TempestError('TEMPEST_CLOSED', 'the store has been deleted'));
+      running?.sessions.died(new TempestError('TEMPEST_WORKER_DIED', 'the store has been deleted'));
       await this.ctx.storage.deleteAlarm();
       await this.ctx.storage.deleteAll();
     });

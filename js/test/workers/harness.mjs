@@ -52,6 +52,8 @@ export async function startWorker({ folder, modules = testModules(), objects = t
   await runtime.ready;
   const processes = familyOf(process.pid, 'none').filter((id) => id !== process.pid);
   return {
+    /** Sends the Worker a request. */
+    fetch: (path, init) => runtime.dispatchFetch(new URL(path, 'http://worker.test/'), init),
     /** Has the Worker carry out a function with these arguments; what it returns comes back as JSON. */
     async call(name, ...args) {
       const response = await runtime.dispatchFetch('http://worker.test/', { method: 'POST', body: JSON.stringify({ name, args }) });

@@ -77,13 +77,6 @@ describe('the link to an object', () => {
     assert.deepEqual([object.sent.length, object.destroyed], [1, 0]);
   });
 
-  test('an error of ours keeps its code on the way', async () => {
-    const { object, namespace } = fakeObject();
-    const db = connect(namespace, 'notes');
-    object.answer = () => Promise.reject(Object.assign(new Error('deleted'), { code: 'TEMPEST_CLOSED' }));
-    await assert.rejects(db.get('a'), isRejected('TEMPEST_CLOSED'));
-  });
-
   test('an answer that makes no sense ends the connection', async () => {
     for (const nonsense of [new Uint8Array(3), new Uint8Array(16), join(replyFrame([{ id: 99, body: u64(1) }]))]) {
       const { object, namespace } = fakeObject();

@@ -392,7 +392,7 @@ const functions = {
     await one.destroy();
     await one.destroy();
     await rejects(one.get('k'), { code: 'TEMPEST_CLOSED' });
-    await rejects(two.get('k'), { code: 'TEMPEST_CLOSED', message: /deleted/ });
+    await rejects(two.get('k'), { code: 'TEMPEST_WORKER_DIED', message: /deleted/ });
     equal(await probeOf(env, 'destroyed').tables(), []);
     const three = connect(env.PROBE, 'destroyed');
     equal(await three.get('k'), undefined);
