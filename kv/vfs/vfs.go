@@ -192,6 +192,15 @@ type SpaceReporter interface {
 	Space() (Space, error)
 }
 
+// Shrinker is an FS that can give back space which lies between its files.
+type Shrinker interface {
+	// Shrink makes the host's file smaller, by a step in which about maxBytes
+	// are read and written elsewhere, where so much of it is free that this is
+	// worth it. It returns how many bytes it has moved, 0 when there is
+	// nothing left to do. It is for idle times: others go on meanwhile.
+	Shrink(maxBytes int64) (movedBytes int64, err error)
+}
+
 // File is an open file: bytes that are appended and read anywhere.
 type File interface {
 	// Append writes p behind the last byte, where ReadAt finds it at once.

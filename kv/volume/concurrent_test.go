@@ -323,6 +323,9 @@ func (c *crew) tables(rng *rand.Rand, first uint64, rounds int) error {
 				return err
 			}
 			old = old[3:]
+			if _, err := c.v.Shrink(100_000); err != nil {
+				return err
+			}
 		}
 	}
 	return nil

@@ -53,6 +53,14 @@
 // sync. After a power loss zeros follow what was written, never the bytes of
 // a file that had the page before.
 //
+// # Space
+//
+// The lowest free pages are taken first, so that holes fill and the end of the
+// file becomes free, which is cut off. A table's pages are chosen ahead, in few
+// runs, and what it did not need is free again when it is closed. Where holes
+// are left between files all the same, as after most of a store was deleted,
+// Volume.Shrink moves what lies behind them.
+//
 // # A damaged superblock
 //
 // Where both superblocks are whole, the newer one counts. Where one is bad, it

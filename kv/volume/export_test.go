@@ -35,3 +35,20 @@ func UsedPages(dev Device, slot int) (gen uint64, used, catalog map[int64]bool, 
 	}
 	return sb.gen, used, catalog, true
 }
+
+// Extents returns how many extents the files of v have, and how many files.
+func Extents(v *Volume) (extents, files int) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	for _, f := range v.files {
+		extents += len(f.extents)
+	}
+	return extents, len(v.files)
+}
+
+// CatalogSize returns the size of the newest catalog in bytes.
+func CatalogSize(v *Volume) int {
+	v.commits.Lock()
+	defer v.commits.Unlock()
+	return len(v.buf)
+}

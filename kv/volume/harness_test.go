@@ -117,8 +117,10 @@ func (h *harness) step() error {
 		return h.remove()
 	case n < 90:
 		return h.hold()
-	case n < 95:
+	case n < 94:
 		return h.letGo()
+	case n < 97:
+		return h.shrink()
 	default:
 		return h.restart()
 	}
@@ -239,6 +241,12 @@ func (h *harness) remove() error {
 		h.readers = append(h.readers, &reader{m.f, m.fd, m.data})
 	}
 	return nil
+}
+
+// shrink moves a few pages, which changes nothing that can be seen.
+func (h *harness) shrink() error {
+	_, err := h.v.Shrink(int64(1+h.pick(8)) * volume.PageSize)
+	return err
 }
 
 func (h *harness) hold() error {

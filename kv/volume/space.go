@@ -118,7 +118,7 @@ func (s *space) freeBelow(fileEnd uint32) uint32 {
 // takePages takes n pages and appends them to extents, merged with the last of
 // them where they touch. It prefers to go on where extents end, then a run of
 // n, then runs of at least goodRun; the rest comes from behind the last taken
-// page, or from smaller holes where more than a quarter of the file is free.
+// page, or from smaller holes where more than an eighth of the file is free.
 // ok is false, and nothing is taken, where the volume would exceed maxPages.
 func (s *space) takePages(extents []extent, n, fileEnd uint32) (result []extent, ok bool) {
 	if n > maxPages-max(s.end(), fileEnd) {
@@ -131,13 +131,26 @@ func (s *space) takePages(extents []extent, n, fileEnd uint32) (result []extent,
 			return appendExtent(extents, e), true
 		}
 	}
-	least := []uint32{n, goodRun, 1}
-	if s.freeBelow(fileEnd) <= fileEnd/4 {
-		least = least[:2]
+	small := s.freeBelow(fileEnd) > fileEnd/8
+	if extents, n = s.takeHoles(extents, n, fileEnd, small); n > 0 {
+		e := extent{s.end(), n}
+		s.take(e)
+		extents = appendExtent(extents, e)
 	}
-	for _, least := range least {
-		for page := s.nextFree(0); page < fileEnd && n > 0; {
-			stop := min(s.nextTaken(page), fileEnd)
+	return extents, true
+}
+
+// takeHoles takes up to n free pages below end and appends them to extents: a
+// run of n, else the first runs of goodRun, and then, with small, the first
+// there are. It returns how many of n are missing.
+func (s *space) takeHoles(extents []extent, n, end uint32, small bool) (result []extent, missing uint32) {
+	runs := []uint32{n, goodRun, 1}
+	if !small {
+		runs = runs[:2]
+	}
+	for _, least := range runs {
+		for page := s.nextFree(0); page < end && n > 0; {
+			stop := min(s.nextTaken(page), end)
 			if stop-page >= least {
 				e := extent{page, min(n, stop-page)}
 				s.take(e)
@@ -147,12 +160,7 @@ func (s *space) takePages(extents []extent, n, fileEnd uint32) (result []extent,
 			page = s.nextFree(stop)
 		}
 	}
-	if n > 0 {
-		e := extent{s.end(), n}
-		s.take(e)
-		extents = appendExtent(extents, e)
-	}
-	return extents, true
+	return extents, n
 }
 
 // appendExtent appends e, merged with the last extent where they touch.

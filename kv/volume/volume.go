@@ -92,6 +92,7 @@ type givenUp struct {
 var (
 	_ vfs.FS            = (*Volume)(nil)
 	_ vfs.BatchRemover  = (*Volume)(nil)
+	_ vfs.Shrinker      = (*Volume)(nil)
 	_ vfs.SpaceReporter = (*Volume)(nil)
 )
 

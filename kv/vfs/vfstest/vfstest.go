@@ -27,6 +27,7 @@ func Run(t *testing.T, open func(t *testing.T) vfs.FS) {
 		{"reads end with EOF at the end of the file", testReadAt},
 		{"an open file can be read after its removal", testRemovedButOpen},
 		{"a removed name can be used again", testNameReuse},
+		{"many are removed at once", testRemoveAll},
 		{"reopen drops what stands behind the size", testReopen},
 		{"reopen beyond the end is refused", testReopenBeyondEnd},
 		{"the last to open for appending appends", testOneAppender},
@@ -218,6 +219,28 @@ func testNameReuse(t *testing.T, fs vfs.FS) {
 	must(t, f.Close())
 	wantContent(t, g, logFile(1), "second")
 	must(t, g.Close())
+}
+
+func testRemoveAll(t *testing.T, fs vfs.FS) {
+	fds := []vfs.FileDesc{logFile(1), tableFile(1), tableFile(2), logFile(3)}
+	for _, fd := range fds {
+		f := create(t, fs, fd, "x")
+		must(t, f.Sync())
+		must(t, f.Close())
+	}
+	must(t, vfs.RemoveAll(fs, nil))
+	must(t, vfs.RemoveAll(fs, fds[1:]))
+	got, err := fs.List()
+	must(t, err)
+	if !slices.Equal(got, fds[:1]) {
+		t.Fatalf("List after RemoveAll: %v", got)
+	}
+	wantErr(t, vfs.RemoveAll(fs, []vfs.FileDesc{fds[3], fds[0]}), vfs.ErrNotExist)
+	got, err = fs.List()
+	must(t, err)
+	if !slices.Equal(got, fds[:1]) {
+		t.Fatalf("List after RemoveAll of a missing file: %v", got)
+	}
 }
 
 func testReopen(t *testing.T, fs vfs.FS) {
