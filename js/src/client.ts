@@ -45,6 +45,12 @@ export class Handle {
   /** What calls that need it fail with once it is closed. */
   error: unknown;
 
+  /** Settles when the request that opens it has been answered, or given up. */
+  opening: Promise<unknown> | undefined;
+
+  /** Settles when the engine has closed it. */
+  closing: Promise<unknown> | undefined;
+
   /** The operation that closes it. */
   readonly closeOp: number;
 
@@ -214,21 +220,25 @@ export class Client {
       signal,
       handle,
     );
+    handle.opening = opened.catch(ignore);
     return opened as Promise<number>;
   }
 
   /** Closes what `open` opened; calls that need it fail with `error` from now on. Resolves when the engine has closed it. A second time does nothing. */
   async closeHandle(handle: Handle, error: unknown): Promise<void> {
-    if (handle.isClosed) return;
-    handle.isClosed = true;
-    handle.error = error;
-    this.#handles.delete(handle);
-    // Else its answer is what closes it.
-    if (handle.isAnswered) await this.#sendClose(handle);
+    if (!handle.isClosed) {
+      handle.isClosed = true;
+      handle.error = error;
+      this.#handles.delete(handle);
+      // Else its answer is what closes it.
+      if (handle.isAnswered) this.#sendClose(handle);
+    }
+    await handle.opening;
+    await handle.closing;
   }
 
-  #sendClose(handle: Handle): Promise<unknown> {
-    return new Promise((resolve) => {
+  #sendClose(handle: Handle): void {
+    handle.closing = new Promise((resolve) => {
       this.#whenWritable(() => {
         if (this.#death !== undefined) return resolve(undefined);
         const id = this.#begin(handle.closeOp, 0, Kind.handleClose, handle);
@@ -331,7 +341,7 @@ export class Client {
     handle.isAnswered = true;
     handle.id = id;
     if (kind === Kind.abandoned && !handle.isClosed) void this.closeHandle(handle, undefined);
-    else if (handle.isClosed) void this.#sendClose(handle);
+    else if (handle.isClosed) this.#sendClose(handle);
     this.#calls.hold(id, number);
   }
 
