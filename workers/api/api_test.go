@@ -12,7 +12,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"tempestkv/kv/base"
 	"tempestkv/workers/api"
@@ -303,15 +302,15 @@ func TestValuesEnd(t *testing.T) {
 	s := newSite(t)
 	s.must(204, "PUT", "/v1/notes/a", "1", "Tempest-TTL: 60")
 	s.must(200, "POST", "/v1/notes/batch", `{"operations":[{"type":"put","key":"b","value":1,"ttl":61}]}`, "Content-Type: application/json")
-	s.now = s.now.Add(59_999 * time.Millisecond)
+	s.now.Add(59_999)
 	if a := s.must(200, "GET", "/v1/notes/a", ""); a.body != "1" {
 		t.Error(a.body)
 	}
-	s.now = s.now.Add(time.Millisecond)
+	s.now.Add(1)
 	s.must(404, "GET", "/v1/notes/a", "")
 	s.must(412, "PUT", "/v1/notes/a", "2", "If-Match: *")
 	s.must(200, "GET", "/v1/notes/b", "")
-	s.now = s.now.Add(time.Second)
+	s.now.Add(1000)
 	s.must(404, "GET", "/v1/notes/b", "")
 	s.must(204, "PUT", "/v1/notes/a", "2", "If-None-Match: *")
 }

@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -29,7 +30,7 @@ type site struct {
 	t       testing.TB
 	handler http.Handler
 	pause   chan time.Time // a tick makes a silent watch show that it is alive
-	now     time.Time
+	now     atomic.Int64   // milliseconds since 1970
 
 	mu     sync.Mutex // guards stores
 	stores map[string]*doortest.Object
@@ -39,14 +40,15 @@ type site struct {
 // answer against docs/openapi.json.
 func newSite(t testing.TB, change ...func(*api.Config)) *site {
 	t.Helper()
-	s := &site{t: t, pause: make(chan time.Time), now: time.UnixMilli(1_000_000), stores: map[string]*doortest.Object{}}
+	s := &site{t: t, pause: make(chan time.Time), stores: map[string]*doortest.Object{}}
+	s.now.Store(1_000_000)
 	config := api.Config{
 		Open:       func(name string) (api.Store, error) { return &object.Store{Door: s.object(name)}, nil },
 		Tokens:     []string{token, "old-token"},
 		ReadTokens: []string{readToken},
 		Origins:    []string{"https://app.example"},
 		BodyBytes:  bodyLimit,
-		Now:        func() time.Time { return s.now },
+		Now:        func() time.Time { return time.UnixMilli(s.now.Load()) },
 		Pause:      func() <-chan time.Time { return s.pause },
 	}
 	for _, f := range change {
@@ -62,8 +64,7 @@ func (s *site) object(name string) *doortest.Object {
 	defer s.mu.Unlock()
 	o := s.stores[name]
 	if o == nil {
-		o = doortest.New(s.t)
-		o.Now = func() uint64 { return uint64(s.now.UnixMilli()) }
+		o = doortest.New(s.t, func() int64 { return s.now.Load() })
 		s.stores[name] = o
 	}
 	return o

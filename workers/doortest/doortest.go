@@ -24,37 +24,27 @@ import (
 
 // Object is a store behind a Door.
 type Object struct {
-	// Now is the clock by which values expire, in milliseconds since 1970.
-	Now func() uint64
+	db *kv.DB
 
-	mu   sync.Mutex // guards what follows, and makes calls one after the other
-	db   *kv.DB
-	keys map[string]state
+	mu   sync.Mutex // guards what follows
 	log  []commit
 	told chan struct{} // closed, and made anew, by a commit
 	fail error
 	open int // sessions
 }
 
-// state is what the engine does not tell about a key: who wrote it last, and
-// when its value ends, 0 for never.
-type state struct {
-	version uint64
-	expires uint64
-}
-
 type commit struct {
-	seq   uint64
-	count uint32
-	ops   []byte
+	seq uint64
+	ops []byte
 }
 
 var _ object.Door = (*Object)(nil)
 
-// New returns an empty store, which is closed at the end of the test.
-func New(t testing.TB) *Object {
+// New returns an empty store, which is closed at the end of the test. now is the
+// clock by which values expire, in milliseconds since 1970.
+func New(t testing.TB, now func() int64) *Object {
 	t.Helper()
-	db, err := kv.Open(vfs.NewMem(), nil)
+	db, err := kv.Open(vfs.NewMem(), &kv.Options{Now: now})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -63,7 +53,7 @@ func New(t testing.TB) *Object {
 			t.Error(err)
 		}
 	})
-	return &Object{db: db, keys: map[string]state{}, told: make(chan struct{}), Now: func() uint64 { return 0 }}
+	return &Object{db: db, told: make(chan struct{})}
 }
 
 // Fail makes all calls from now on fail to reach the object, until it is nil.
@@ -82,12 +72,6 @@ func (o *Object) Sessions() int {
 
 // Sequence returns the sequence number of the last write.
 func (o *Object) Sequence() uint64 {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.sequence()
-}
-
-func (o *Object) sequence() uint64 {
 	stats, err := o.db.Stats(nil)
 	if err != nil {
 		return 0
@@ -147,11 +131,11 @@ func (s *session) Close() {
 
 // Send implements object.Session. Each answer is in a frame of its own.
 func (s *session) Send(frame []byte) ([]byte, error) {
-	o := s.object
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	if o.fail != nil {
-		return nil, o.fail
+	s.object.mu.Lock()
+	fail := s.object.fail
+	s.object.mu.Unlock()
+	if fail != nil {
+		return nil, fail
 	}
 	if len(frame) < 16 || frame[0] != 1 || frame[1] != 1 || int(binary.LittleEndian.Uint32(frame[12:])) != len(frame) {
 		return answer(0xffffffff, frames.StatusError, 0, errorBody(base.ErrInvalidArgument)), nil
@@ -174,17 +158,10 @@ func (s *session) Send(frame []byte) ([]byte, error) {
 	return out, nil
 }
 
-var (
-	errWaits    = errors.New("the answer comes later")
-	errConflict = errors.New("tempestkv: conflict")
-)
+var errWaits = errors.New("the answer comes later")
 
 func errorBody(err error) []byte {
-	code := kv.Code(err)
-	if errors.Is(err, errConflict) {
-		code = "TEMPEST_CONFLICT"
-	}
-	return appendBytes(appendBytes(nil, []byte(code)), []byte(err.Error()))
+	return appendBytes(appendBytes(nil, []byte(kv.Code(err))), []byte(err.Error()))
 }
 
 func appendBytes(dst, b []byte) []byte {
@@ -209,21 +186,24 @@ func (s *session) serve(id uint32, op frames.Op, flags uint8, c frames.Cursor) (
 		seq, err := o.write(flags, c)
 		return 0, 0, binary.LittleEndian.AppendUint64(nil, seq), err
 	case frames.OpGet:
-		o.expire()
-		value, err := o.db.Get(nil, c.B)
-		if errors.Is(err, kv.ErrNotFound) {
+		var g got
+		g.done.Add(1)
+		if err := o.db.SendGet(nil, nil, c.B, 0, &g); err != nil {
+			return 0, 0, nil, err
+		}
+		g.done.Wait()
+		if errors.Is(g.err, kv.ErrNotFound) {
 			return frames.StatusNotFound, 0, nil, nil
 		}
 		if flags&frames.GetSequence != 0 {
-			value = append(binary.LittleEndian.AppendUint64(nil, o.keys[string(c.B)].version), value...)
+			g.value = append(binary.LittleEndian.AppendUint64(nil, uint64(g.version)), g.value...)
 		}
-		return 0, 0, value, err
+		return 0, 0, g.value, g.err
 	case frames.OpStats:
 		body := binary.LittleEndian.AppendUint64(appendBytes(nil, []byte("openScans")), 0)
 		body = appendBytes(body, []byte("sequence"))
-		return 0, 0, binary.LittleEndian.AppendUint64(body, math.Float64bits(float64(o.sequence()))), nil
+		return 0, 0, binary.LittleEndian.AppendUint64(body, math.Float64bits(float64(o.Sequence()))), nil
 	case frames.OpScan:
-		o.expire()
 		return s.startScan(flags, c)
 	case frames.OpScanNext:
 		return s.nextRun()
@@ -236,22 +216,40 @@ func (s *session) serve(id uint32, op frames.Op, flags uint8, c frames.Cursor) (
 	return 0, 0, nil, base.Wrap(base.ErrNotSupported, "operation "+strconv.Itoa(int(op)), nil)
 }
 
+// got is the answer to a get.
+type got struct {
+	done    sync.WaitGroup
+	value   []byte
+	version base.SeqNum
+	err     error
+}
+
+var _ kv.Sink = (*got)(nil)
+
+// WriteDone is never called.
+func (g *got) WriteDone(uint64, base.SeqNum, error) {}
+
+// GetDone takes the answer.
+func (g *got) GetDone(_ uint64, value []byte, version base.SeqNum, err error) {
+	g.value, g.version, g.err = bytes.Clone(value), version, err
+	g.done.Done()
+}
+
 func (o *Object) write(flags uint8, c frames.Cursor) (uint64, error) {
-	o.expire()
+	var opts kv.WriteOptions
 	if flags&frames.WriteConditional != 0 {
 		since, ok := c.U64()
 		count, ok2 := c.U32()
 		if !ok || !ok2 {
 			return 0, errMalformed
 		}
+		opts.If = &kv.Condition{Since: base.SeqNum(since)}
 		for ; count > 0; count-- {
 			key, ok := c.Bytes()
 			if !ok {
 				return 0, errMalformed
 			}
-			if o.keys[string(key)].version > since {
-				return 0, errConflict
-			}
+			opts.If.Keys = append(opts.If.Keys, key)
 		}
 		if ranges, ok := c.U32(); !ok || ranges != 0 {
 			return 0, errMalformed
@@ -261,20 +259,7 @@ func (o *Object) write(flags uint8, c frames.Cursor) (uint64, error) {
 	if !ok {
 		return 0, errMalformed
 	}
-	if _, err := batch.Validate(c.B, count); err != nil {
-		return 0, err
-	}
-	// The engine is given puts and deletes; the rest is done here.
 	var b batch.Batch
-	first := o.sequence() + 1
-	put := func(key, value []byte, expires uint64) {
-		b.Put(key, value)
-		o.keys[string(key)] = state{version: first + uint64(b.Count()) - 1, expires: expires}
-	}
-	remove := func(key []byte) {
-		b.Delete(key)
-		o.keys[string(key)] = state{version: first + uint64(b.Count()) - 1}
-	}
 	for r := batch.MakeReader(c.B); ; {
 		kind, key, value, ok := r.Next()
 		if !ok {
@@ -282,43 +267,30 @@ func (o *Object) write(flags uint8, c frames.Cursor) (uint64, error) {
 		}
 		switch kind {
 		case base.KindPut:
-			put(key, value, 0)
+			b.Put(key, value)
 		case base.KindPutExpiring:
 			expires, rest, _ := base.CutExpiry(value)
-			put(key, rest, expires)
+			b.PutExpiring(key, rest, expires)
 		case base.KindDelete:
-			remove(key)
+			b.Delete(key)
 		case base.KindRangeDelete:
-			for k := range o.keys {
-				if k >= string(key) && k < string(value) {
-					remove([]byte(k))
-				}
-			}
+			b.DeleteRange(key, value)
 		}
 	}
-	if b.Empty() {
-		return first - 1, nil
+	if b.Count() != count {
+		return 0, errMalformed
 	}
-	seq, err := o.db.Apply(nil, &b, nil)
+	// One at a time, so that the log has them in their order.
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	seq, err := o.db.Apply(nil, &b, &opts)
 	if err != nil {
 		return 0, err
 	}
-	o.log = append(o.log, commit{seq: uint64(seq), count: count, ops: bytes.Clone(c.B)})
+	o.log = append(o.log, commit{seq: uint64(seq), ops: bytes.Clone(c.B)})
 	close(o.told)
 	o.told = make(chan struct{})
 	return uint64(seq), nil
-}
-
-// expire deletes what has ended.
-func (o *Object) expire() {
-	now := o.Now()
-	for key, s := range o.keys {
-		if s.expires != 0 && s.expires <= now {
-			if seq, err := o.db.Delete(nil, []byte(key), nil); err == nil {
-				o.keys[key] = state{version: uint64(seq)}
-			}
-		}
-	}
 }
 
 func readBounds(flags uint8, c *frames.Cursor) (b iterator.Bounds, ok bool) {
@@ -376,7 +348,7 @@ func (s *session) startWatch(flags uint8, c frames.Cursor) (frames.Status, uint8
 	}
 	s.watch = &watch{since: since, values: flags&frames.WatchValues != 0}
 	if flags&frames.WatchSince == 0 {
-		s.watch.since = s.object.sequence()
+		s.watch.since = s.object.Sequence()
 	}
 	for ; count > 0; count-- {
 		f, ok := c.U8()
@@ -408,10 +380,12 @@ func (w *watch) wants(kind base.Kind, key, value []byte) bool {
 func (s *session) news() (frames.Status, uint8, []byte, error) {
 	var body []byte
 	var flags uint8
-	if s.watch.since > s.object.sequence() {
-		s.watch.since = s.object.sequence()
+	if s.watch.since > s.object.Sequence() {
+		s.watch.since = s.object.Sequence()
 		flags, body = frames.WatchGap, binary.LittleEndian.AppendUint64(nil, s.watch.since)
 	}
+	s.object.mu.Lock()
+	defer s.object.mu.Unlock()
 	for _, c := range s.object.log {
 		if c.seq <= s.watch.since {
 			continue
@@ -449,9 +423,9 @@ func (s *session) Receive() ([]byte, error) {
 	for {
 		s.object.mu.Lock()
 		told := s.object.told
+		s.object.mu.Unlock()
 		status, flags, body, err := s.news()
 		id := s.waiting
-		s.object.mu.Unlock()
 		if err == nil {
 			return answer(id, status, flags, body), nil
 		}

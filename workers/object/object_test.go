@@ -112,7 +112,7 @@ func TestAnswersToAnotherQuestionAreMalformed(t *testing.T) {
 }
 
 func TestAScanReadsAllRuns(t *testing.T) {
-	s := &object.Store{Door: doortest.New(t)}
+	s := &object.Store{Door: doortest.New(t, nil)}
 	want := 0
 	for i := range 40 {
 		var b batch.Batch
@@ -155,7 +155,7 @@ func TestAScanReadsAllRuns(t *testing.T) {
 }
 
 func TestAConditionHoldsBackAWrite(t *testing.T) {
-	s := &object.Store{Door: doortest.New(t)}
+	s := &object.Store{Door: doortest.New(t, nil)}
 	key := []byte("a")
 	var b batch.Batch
 	b.Put(key, []byte("1"))
