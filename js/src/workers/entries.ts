@@ -49,7 +49,12 @@ export function errorReply(ids: Iterable<number>, error: TempestError): Uint8Arr
 }
 
 /** What ends a thing of the engine's that is named by the id of the request it began with. */
-const CLOSERS: ReadonlyMap<number, number> = new Map([[Op.scan, Op.scanClose]]);
+const CLOSERS: ReadonlyMap<number, number> = new Map([
+  [Op.scan, Op.scanClose],
+  [Op.snapshot, Op.snapshotClose],
+  [Op.watch, Op.watchClose],
+  [Op.export, Op.exportClose],
+]);
 
 /** Keeps account of what the engine holds open for one session. */
 export class OpenThings {

@@ -134,14 +134,14 @@ describe('sessions', () => {
     const sent = [];
     const sessions = new Sessions((frame) => sent.push(parseFrame(frame)));
     const one = sessions.begin({ reply: () => assert.fail('it has ended') });
-    sessions.send(one, request([0, 4], [1, 2], [2, 4], [3, 4]));
+    sessions.send(one, request([0, 4], [1, 2], [2, 4], [3, 4], [4, 9], [5, 16], [6, 19]));
     sessions.send(one, request([2, 1]));
     sent.length = 0;
     sessions.end(one);
     sessions.end(one);
     assert.equal(sent.length, 1);
     assert.equal(sent[0].header.session, one);
-    assert.deepEqual(sent[0].entries.map(({ op, body }) => [op, ...body]), [[6, 0, 0, 0, 0], [6, 3, 0, 0, 0]]);
+    assert.deepEqual(sent[0].entries.map(({ op, body }) => [op, ...body]), [[6, 0, 0, 0, 0], [6, 3, 0, 0, 0], [10, 4, 0, 0, 0], [18, 5, 0, 0, 0], [21, 6, 0, 0, 0]]);
     assert.ok(sent[0].entries.every(({ id }) => id >= 2 ** 31));
     sessions.receive(replyTo(one, { id: 0 }));
     assert.throws(() => sessions.send(one, request([0, 2])), isRejected('TEMPEST_CLOSED'));
