@@ -1,7 +1,9 @@
 // A link to a model of the engine, by docs/PROTOCOL.md: what it keeps are lists. It answers each call after a number of turns that a test chooses, so
 // calls overtake each other as they do where a store has to wait for its device.
 
+import { Client, Database } from '../../build/js/internal.js';
 import { parseFrame, replyFrame, sized, u64 } from './fake-link.mjs';
+import { random } from './suite/assert.mjs';
 
 const compare = (a, b) => Buffer.compare(a, b);
 const inRange = ({ flags, lower, upper }, key) => {
@@ -190,4 +192,14 @@ export class ModelLink {
       await new Promise((resolve) => setImmediate(resolve));
     }
   }
+}
+
+let seed = 0;
+
+/** Opens a database on a model of its own. */
+export function openModel(name, options = {}) {
+  const below = random(++seed);
+  const link = new ModelLink(() => (below(3) === 0 ? below(8) : 0), (frame) => client.receive(frame));
+  const client = new Client(link);
+  return Promise.resolve(new Database(client, { name, storage: 'memory', supports: {}, recovery: {}, durability: 'relaxed', ...options }));
 }
