@@ -30,7 +30,7 @@ const testModules = () => [
   ...readdirSync(here('../suite')).map((name) => moduleOf(`suite/${name}`, here(`../suite/${name}`))),
 ];
 
-const testObjects = { TEMPEST: 'TempestObject', TINY: 'TinyObject', PROBE: 'ProbeObject', PLAIN: 'PlainObject' };
+const testObjects = { TEMPEST: 'TempestObject', TINY: 'TinyObject', PROBE: 'ProbeObject', PLAIN: 'PlainObject', BUSY: 'BusyObject' };
 
 /**
  * A Worker that runs. Its default export answers a request whose body is `{ name, args }` with `{ value }` or `{ error }`.

@@ -50,6 +50,15 @@ test('a thousand puts in batches of a hundred write at most a fifth of a row a k
   assert.ok(alone.written <= 1100, String(alone.written));
 });
 
+test('work in the background goes on by itself, behind the call and by alarms', async () => {
+  await worker.call('startWork', 1000);
+  // Questions do not drive it: they only ask.
+  let state = await worker.call('work');
+  for (let i = 0; i < 20_000 && state.left > 0; i++) state = await worker.call('work');
+  assert.equal(state.left, 0);
+  assert.ok(state.alarms >= 3, `${state.alarms} alarms`);
+});
+
 for (let seed = 1; seed <= 10; seed++) {
   test(`rows hold what a file would, seed ${seed}`, async () => {
     assert.deepEqual(await worker.call('device', seed, 400), { zeros: 0 });

@@ -1,7 +1,7 @@
 // The Worker under test: functions that tests have carried out, and the objects they use.
 
 import { DurableObject } from 'cloudflare:workers';
-import { RowsDevice, ROW_BYTES } from './internal.js';
+import { Background, RowsDevice, ROW_BYTES } from './internal.js';
 import { equal, ok, random, rejects, throws } from './suite/assert.mjs';
 import { makeTarget, tests } from './suite/index.mjs';
 import * as api from './workers.js';
@@ -150,6 +150,31 @@ export class PlainObject extends DurableObject {
     equal(device.size(), 3 * ROW_BYTES);
     device.truncate(0);
     equal([...this.ctx.storage.sql.exec('SELECT id FROM pages')].length, 0);
+  }
+}
+
+/** One with work to do in the background, and nothing else. */
+export class BusyObject extends DurableObject {
+  #background = new Background(() => void this.ctx.storage.setAlarm(Date.now()));
+  #left = 0;
+  #alarms = 0;
+
+  start(steps) {
+    this.#left = steps;
+    this.#background.schedule(this.#step);
+  }
+
+  #step = () => {
+    if (--this.#left > 0) this.#background.schedule(this.#step);
+  };
+
+  async alarm() {
+    this.#alarms++;
+    await this.#background.alarm();
+  }
+
+  state() {
+    return { left: this.#left, alarms: this.#alarms };
   }
 }
 
@@ -440,6 +465,14 @@ const functions = {
     const batches = await probe.rows();
     for (let i = 0; i < 1000; i++) await db.put(`k${String(i).padStart(7, '0')}`, value(i));
     return { batches, alone: await probe.rows() };
+  },
+
+  async startWork(env, steps) {
+    await env.BUSY.get(env.BUSY.idFromName('busy')).start(steps);
+  },
+
+  async work(env) {
+    return env.BUSY.get(env.BUSY.idFromName('busy')).state();
   },
 
   async device(env, seed, count) {
