@@ -64,11 +64,12 @@ func (db *DB) spawn(f func()) {
 
 // job is a flush or a compaction under way.
 type job struct {
-	db    *DB
-	isLow bool   // gives way to flushes
-	first uint64 // what it makes has this number or a higher one
-	since int64
-	made  []*manifest.FileMeta
+	db        *DB
+	isLow     bool   // gives way to flushes
+	first     uint64 // what it makes has this number or a higher one
+	snapshots []base.SeqNum
+	since     int64
+	made      []*manifest.FileMeta
 
 	dropped base.SeqNum // the newest tombstone that it left out
 }
@@ -327,7 +328,7 @@ func (db *DB) obsolete(files []*manifest.FileMeta) {
 func (db *DB) startFlush(l *layer) {
 	done := make(chan struct{})
 	db.flushDone.Store(&done)
-	j := &job{db: db, first: db.manifest.State().NextFileNum}
+	j := &job{db: db, first: db.manifest.State().NextFileNum, snapshots: db.snapshotSeqs()}
 	sets := l.ranges.View()
 	if errors.Is(db.backgroundErr, ErrQuota) && db.syncLog() == nil {
 		// What was cleared since needs no space any more. Its log is durable,
@@ -335,7 +336,7 @@ func (db *DB) startFlush(l *layer) {
 		sets = db.memoryRanges()
 	}
 	c := &compactionIter{
-		cmp: db.cmp, it: l.table.View().NewIter(), snapshots: db.snapshotSeqs(),
+		cmp: db.cmp, it: l.table.View().NewIter(), snapshots: j.snapshots,
 		isBase: func([]byte) bool { return false },
 		ranges: rangedel.NewCursor(sets...), now: db.expired(), filter: db.opts.Filter,
 	}
@@ -374,7 +375,7 @@ func (db *DB) flushed(l *layer, j *job, err error) {
 		e.Add(0, f)
 		db.metrics.FlushedBytes += f.Size
 	}
-	db.flushRanges(&e, l, j.first)
+	db.flushRanges(&e, l, j)
 	if err := db.edit(&e); err != nil {
 		db.backgroundFailed("flush", err)
 		return

@@ -84,8 +84,8 @@ type count struct {
 	done chan struct{}
 }
 
-func (c *count) WriteDone(uint64, base.SeqNum, error) { c.one() }
-func (c *count) GetDone(uint64, []byte, base.SeqNum, error)        { c.one() }
+func (c *count) WriteDone(uint64, base.SeqNum, error)       { c.one() }
+func (c *count) GetDone(uint64, []byte, base.SeqNum, error) { c.one() }
 func (c *count) one() {
 	if c.left--; c.left == 0 {
 		close(c.done)

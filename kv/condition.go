@@ -11,8 +11,9 @@ import (
 //
 // What was written is in the memtables, most often; they are asked first. Where
 // they do not reach back as far as c, the tables are. Compaction may have
-// dropped the tombstones in them, but none that is newer than a live snapshot:
-// a transaction that holds one is told the truth.
+// dropped tombstones from them, though none of a key that is newer than a live
+// snapshot: a transaction that holds one is told of a conflict that is none only
+// where something was cleared meanwhile.
 func (db *DB) check(c *Condition) error {
 	for _, key := range c.Keys {
 		newest, err := db.newestWrite(key, c.Since)

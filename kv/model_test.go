@@ -2,16 +2,19 @@ package kv_test
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"maps"
 	"math/rand/v2"
 	"slices"
 	"sort"
+	"sync/atomic"
 	"testing"
 
 	"pgregory.net/rapid"
 
 	"tempestkv/kv"
+	"tempestkv/kv/base"
 	"tempestkv/kv/batch"
 	"tempestkv/kv/iterator"
 	"tempestkv/kv/vfs"
@@ -26,10 +29,31 @@ type model struct {
 	opts *kv.Options
 	db   *kv.DB
 
-	now     map[string]string
-	history []map[string]string // after each write since the last strict one
-	scans   []modelScan
-	rng     *rand.Rand
+	now       map[string]modelValue
+	seq       base.SeqNum
+	history   []modelState // after each write since the last strict one
+	scans     []modelScan
+	snapshots []modelSnapshot
+	clock     atomic.Int64
+	rng       *rand.Rand
+}
+
+// modelValue is a value and when it ends, 0 for never.
+type modelValue struct {
+	value string
+	ends  int64
+}
+
+// modelState is what a write left, and its sequence number.
+type modelState struct {
+	seq   base.SeqNum
+	state map[string]modelValue
+}
+
+type modelSnapshot struct {
+	snapshot *kv.Snapshot
+	state    map[string]modelValue
+	now      int64
 }
 
 type modelScan struct {
@@ -52,39 +76,66 @@ func (m *model) open(t *rapid.T) {
 		t.Fatal(err)
 	}
 	m.db = db
-	m.scans = nil
-	m.history = []map[string]string{m.now}
+	m.scans, m.snapshots = nil, nil
+	m.history = []modelState{{m.seq, m.now}}
+}
+
+// apply writes a batch, which leads to the state next.
+func (m *model) apply(t *rapid.T, b *batch.Batch, next map[string]modelValue, opts *kv.WriteOptions) {
+	seq, err := m.db.Apply(ctx, b, opts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	m.wrote(seq, next, opts != nil && opts.Strict)
 }
 
 // wrote notes the state after a write.
-func (m *model) wrote(next map[string]string, strict bool) {
-	m.now = next
+func (m *model) wrote(seq base.SeqNum, next map[string]modelValue, strict bool) {
+	m.seq, m.now = seq, next
 	if strict {
 		m.history = nil
 	}
-	m.history = append(m.history, next)
+	m.history = append(m.history, modelState{seq, next})
 }
 
-func (m *model) copy() map[string]string {
+func (m *model) copy() map[string]modelValue {
 	return maps.Clone(m.now)
 }
 
-// want lists the entries within b, as a scan should give them.
-func (m *model) want(b iterator.Bounds, reverse bool, limit int) []string {
+// within reports whether a key is within b.
+func within(key []byte, b iterator.Bounds) bool {
+	if b.Lower != nil {
+		if c := bytes.Compare(key, b.Lower); c < 0 || c == 0 && b.LowerExclusive {
+			return false
+		}
+	}
+	if b.Upper != nil {
+		if c := bytes.Compare(key, b.Upper); c > 0 || c == 0 && !b.UpperInclusive {
+			return false
+		}
+	}
+	return true
+}
+
+// live returns what of state had not expired.
+func live(state map[string]modelValue, now int64) map[string]string {
+	seen := map[string]string{}
+	for k, v := range state {
+		if v.ends == 0 || now < v.ends {
+			seen[k] = v.value
+		}
+	}
+	return seen
+}
+
+// want lists the entries of state within b, as a scan should give them.
+func want(state map[string]modelValue, now int64, b iterator.Bounds, reverse bool, limit int) []string {
 	var keys []string
-	for k := range m.now {
-		key := []byte(k)
-		if b.Lower != nil {
-			if c := bytes.Compare(key, b.Lower); c < 0 || c == 0 && b.LowerExclusive {
-				continue
-			}
+	seen := live(state, now)
+	for k := range seen {
+		if within([]byte(k), b) {
+			keys = append(keys, k)
 		}
-		if b.Upper != nil {
-			if c := bytes.Compare(key, b.Upper); c > 0 || c == 0 && !b.UpperInclusive {
-				continue
-			}
-		}
-		keys = append(keys, k)
 	}
 	sort.Strings(keys)
 	if reverse {
@@ -94,7 +145,7 @@ func (m *model) want(b iterator.Bounds, reverse bool, limit int) []string {
 		keys = keys[:limit]
 	}
 	for i, k := range keys {
-		keys[i] = fmt.Sprintf("%q=%q", k, m.now[k])
+		keys[i] = fmt.Sprintf("%q=%q", k, seen[k])
 	}
 	return keys
 }
@@ -118,10 +169,19 @@ func TestModel(t *testing.T) {
 			rapid.Check(t, func(t *rapid.T) {
 				m := &model{
 					dev:  &volume.MemDevice{},
-					opts: &kv.Options{MemtableBytes: rapid.SampledFrom([]int{1, 0}).Draw(t, "memtable")},
-					now:  map[string]string{},
+					opts: &kv.Options{},
+					now:  map[string]modelValue{},
 					rng:  rand.New(rand.NewPCG(rapid.Uint64().Draw(t, "seed"), 1)),
 				}
+				if rapid.Bool().Draw(t, "tiny") {
+					m.opts = &kv.Options{
+						MemtableBytes: 1, MaxImmutables: 1, TableBytes: 1 << 10, Level1Bytes: 4 << 10, BlockBytes: 200,
+						BlockCacheBytes: 4 << 10, TableCacheBytes: 1,
+					}
+				}
+				m.opts.ReadInPlace = rapid.Bool().Draw(t, "read in place")
+				m.opts.Now = m.clock.Load
+				m.clock.Store(1000)
 				if place == "files" {
 					m.fs = vfs.NewMem()
 				}
@@ -137,22 +197,44 @@ func (m *model) actions(canCrash bool) map[string]func(*rapid.T) {
 	actions := map[string]func(*rapid.T){
 		"put": func(t *rapid.T) {
 			key, value := keyGen.Draw(t, "key"), valueGen.Draw(t, "value")
-			strict := rapid.Bool().Draw(t, "strict")
-			if _, err := m.db.Put(ctx, key, value, &kv.WriteOptions{Strict: strict}); err != nil {
-				t.Fatal(err)
-			}
+			var b batch.Batch
+			b.Put(key, value)
 			next := m.copy()
-			next[string(key)] = string(value)
-			m.wrote(next, strict)
+			next[string(key)] = modelValue{value: string(value)}
+			m.apply(t, &b, next, &kv.WriteOptions{Strict: rapid.Bool().Draw(t, "strict")})
+		},
+		"put expiring": func(t *rapid.T) {
+			key, value := keyGen.Draw(t, "key"), valueGen.Draw(t, "value")
+			ends := m.clock.Load() + rapid.Int64Range(-5, 20).Draw(t, "ttl")
+			var b batch.Batch
+			b.PutExpiring(key, value, uint64(ends))
+			next := m.copy()
+			next[string(key)] = modelValue{string(value), ends}
+			m.apply(t, &b, next, nil)
+		},
+		"time passes": func(t *rapid.T) {
+			m.clock.Add(rapid.Int64Range(0, 10).Draw(t, "milliseconds"))
+		},
+		"clear": func(t *rapid.T) {
+			start, end := keyGen.Draw(t, "start"), keyGen.Draw(t, "end")
+			if rapid.IntRange(0, 9).Draw(t, "all") == 0 {
+				start, end = nil, []byte("\xff\xff")
+			}
+			var b batch.Batch
+			b.DeleteRange(start, end)
+			next := m.copy()
+			maps.DeleteFunc(next, func(k string, _ modelValue) bool {
+				return within([]byte(k), iterator.Bounds{Lower: start, Upper: end})
+			})
+			m.apply(t, &b, next, nil)
 		},
 		"delete": func(t *rapid.T) {
 			key := keyGen.Draw(t, "key")
-			if _, err := m.db.Delete(ctx, key, nil); err != nil {
-				t.Fatal(err)
-			}
+			var b batch.Batch
+			b.Delete(key)
 			next := m.copy()
 			delete(next, string(key))
-			m.wrote(next, false)
+			m.apply(t, &b, next, nil)
 		},
 		"batch": func(t *rapid.T) {
 			var b batch.Batch
@@ -165,45 +247,108 @@ func (m *model) actions(canCrash bool) map[string]func(*rapid.T) {
 				} else {
 					value := valueGen.Draw(t, "value")
 					b.Put(key, value)
-					next[string(key)] = string(value)
+					next[string(key)] = modelValue{value: string(value)}
 				}
 			}
-			strict := rapid.Bool().Draw(t, "strict")
-			if _, err := m.db.Apply(ctx, &b, &kv.WriteOptions{Strict: strict}); err != nil {
-				t.Fatal(err)
-			}
-			m.wrote(next, strict)
+			m.apply(t, &b, next, &kv.WriteOptions{Strict: rapid.Bool().Draw(t, "strict")})
 		},
 		"get": func(t *rapid.T) {
 			key := keyGen.Draw(t, "key")
 			got, err := m.db.Get(ctx, key)
-			if want, ok := m.now[string(key)]; ok != (err == nil) || string(got) != want || !ok && err != kv.ErrNotFound {
+			if want, ok := live(m.now, m.clock.Load())[string(key)]; ok != (err == nil) || string(got) != want || !ok && err != kv.ErrNotFound {
 				t.Fatalf("get %q: %q, %v, want %q, %t", key, got, err, want, ok)
 			}
 		},
 		"scan": func(t *rapid.T) {
-			opts := kv.ScanOptions{
-				Bounds: iterator.Bounds{
-					LowerExclusive: rapid.Bool().Draw(t, "lower exclusive"),
-					UpperInclusive: rapid.Bool().Draw(t, "upper inclusive"),
-				},
-				Reverse:  rapid.Bool().Draw(t, "reverse"),
-				Limit:    rapid.IntRange(0, 5).Draw(t, "limit"),
-				RunBytes: rapid.IntRange(0, 50).Draw(t, "run bytes"),
-			}
-			if rapid.Bool().Draw(t, "has lower") {
-				opts.Lower = keyGen.Draw(t, "lower")
-			}
-			if rapid.Bool().Draw(t, "has upper") {
-				opts.Upper = keyGen.Draw(t, "upper")
-			}
+			opts := scanOptionsGen.Draw(t, "scan options")
 			s, err := m.db.Scan(ctx, &opts)
 			if err != nil {
 				t.Fatal(err)
 			}
-			m.scans = append(m.scans, modelScan{scan: s, want: m.want(opts.Bounds, opts.Reverse, opts.Limit)})
+			m.scans = append(m.scans, modelScan{scan: s, want: want(m.now, m.clock.Load(), opts.Bounds, opts.Reverse, opts.Limit)})
 			if len(m.scans) > 5 {
 				m.finish(t, 0)
+			}
+		},
+		"snapshot": func(t *rapid.T) {
+			s, err := m.db.Snapshot(ctx)
+			if err != nil {
+				t.Fatal(err)
+			}
+			m.snapshots = append(m.snapshots, modelSnapshot{s, m.now, m.clock.Load()})
+			if len(m.snapshots) > 3 {
+				m.snapshots[0].snapshot.Close()
+				m.snapshots = m.snapshots[1:]
+			}
+		},
+		"read a snapshot": func(t *rapid.T) {
+			if len(m.snapshots) == 0 {
+				return
+			}
+			s := m.snapshots[rapid.IntRange(0, len(m.snapshots)-1).Draw(t, "snapshot")]
+			key := keyGen.Draw(t, "key")
+			got, err := s.snapshot.Get(ctx, key)
+			if want, ok := live(s.state, s.now)[string(key)]; ok != (err == nil) || string(got) != want || !ok && err != kv.ErrNotFound {
+				t.Fatalf("get %q at a snapshot: %q, %v, want %q, %t", key, got, err, want, ok)
+			}
+			opts := scanOptionsGen.Draw(t, "scan options")
+			scan, err := s.snapshot.Scan(ctx, &opts)
+			if err != nil {
+				t.Fatal(err)
+			}
+			m.scans = append(m.scans, modelScan{scan: scan, want: want(s.state, s.now, opts.Bounds, opts.Reverse, opts.Limit)})
+			m.finish(t, len(m.scans)-1)
+		},
+		"count": func(t *rapid.T) {
+			opts := scanOptionsGen.Draw(t, "bounds")
+			n, err := m.db.Count(ctx, nil, opts.Bounds)
+			if want := len(want(m.now, m.clock.Load(), opts.Bounds, false, 0)); err != nil || n != uint64(want) {
+				t.Fatalf("count %v: %d, %v, want %d", opts.Bounds, n, err, want)
+			}
+		},
+		"write on condition": func(t *rapid.T) {
+			if len(m.snapshots) == 0 {
+				return
+			}
+			s := m.snapshots[rapid.IntRange(0, len(m.snapshots)-1).Draw(t, "snapshot")]
+			c := &kv.Condition{Since: s.snapshot.Seq()}
+			changed := false
+			if rapid.Bool().Draw(t, "of a key") {
+				key := keyGen.Draw(t, "read key")
+				c.Keys = append(c.Keys, key)
+				changed = m.hasChanged(s, string(key))
+			} else {
+				b := scanOptionsGen.Draw(t, "read range").Bounds
+				c.Ranges = append(c.Ranges, b)
+				for _, state := range []map[string]modelValue{m.now, s.state} {
+					for k := range state {
+						changed = changed || within([]byte(k), b) && m.hasChanged(s, k)
+					}
+				}
+			}
+			key := keyGen.Draw(t, "key")
+			var b batch.Batch
+			b.Put(key, []byte("on condition"))
+			seq, err := m.db.Apply(ctx, &b, &kv.WriteOptions{If: c})
+			if changed && !errors.Is(err, kv.ErrConflict) {
+				t.Fatalf("what was read has changed: %v", err)
+			}
+			if err == nil {
+				next := m.copy()
+				next[string(key)] = modelValue{value: "on condition"}
+				m.wrote(seq, next, false)
+			} else if !errors.Is(err, kv.ErrConflict) {
+				t.Fatal(err)
+			}
+		},
+		"flush": func(t *rapid.T) {
+			if err := m.db.Flush(ctx); err != nil {
+				t.Fatal(err)
+			}
+		},
+		"compact": func(t *rapid.T) {
+			if err := m.db.Compact(ctx, scanOptionsGen.Draw(t, "bounds").Bounds); err != nil {
+				t.Fatal(err)
 			}
 		},
 		"read on": func(t *rapid.T) {
@@ -232,16 +377,48 @@ func (m *model) actions(canCrash bool) map[string]func(*rapid.T) {
 			m.fs = m.fs.CrashClone(m.rng)
 			m.db.Close() // on the files that are lost now
 			m.open(t)
-			m.now = m.readAll(t)
-			// What survived is durable now: recovery synced the log's files.
-			m.history = []map[string]string{m.now}
-			if !slices.ContainsFunc(possible, func(s map[string]string) bool { return maps.Equal(s, m.now) }) {
-				t.Fatalf("after the crash: %v\nno state since the last strict write is like it: %v", m.now, possible)
+			left, seq := m.readAll(t), m.db.Recovery().Sequence
+			found := slices.IndexFunc(possible, func(s modelState) bool { return s.seq == seq })
+			if found < 0 {
+				t.Fatalf("after the crash: sequence number %d, which no write since the last strict one had: %v", seq, possible)
 			}
+			m.seq, m.now = seq, possible[found].state
+			if want := live(m.now, m.clock.Load()); !maps.Equal(want, left) {
+				t.Fatalf("after the crash, at sequence number %d:\n%v, want\n%v", seq, left, want)
+			}
+			// What survived is durable now: recovery synced the log's files.
+			m.history = []modelState{{seq, m.now}}
 		}
 	}
 	return actions
 }
+
+// hasChanged reports whether k was written since a snapshot so that a reader can
+// see it.
+func (m *model) hasChanged(s modelSnapshot, k string) bool {
+	before, was := live(s.state, s.now)[k]
+	after, is := live(m.now, m.clock.Load())[k]
+	return s.state[k] != m.now[k] && (was != is || before != after)
+}
+
+var scanOptionsGen = rapid.Custom(func(t *rapid.T) kv.ScanOptions {
+	opts := kv.ScanOptions{
+		Bounds: iterator.Bounds{
+			LowerExclusive: rapid.Bool().Draw(t, "lower exclusive"),
+			UpperInclusive: rapid.Bool().Draw(t, "upper inclusive"),
+		},
+		Reverse:  rapid.Bool().Draw(t, "reverse"),
+		Limit:    rapid.IntRange(0, 5).Draw(t, "limit"),
+		RunBytes: rapid.IntRange(0, 50).Draw(t, "run bytes"),
+	}
+	if rapid.Bool().Draw(t, "has lower") {
+		opts.Lower = keyGen.Draw(t, "lower")
+	}
+	if rapid.Bool().Draw(t, "has upper") {
+		opts.Upper = keyGen.Draw(t, "upper")
+	}
+	return opts
+})
 
 func (m *model) readAll(t *rapid.T) map[string]string {
 	s, err := m.db.Scan(ctx, nil)

@@ -52,18 +52,31 @@ func (db *DB) installRanges() {
 	db.ranges = rangedel.New(db.cmp, list, db.snapshotSeqs())
 }
 
-// flushRanges adds to e, which adds the table num and maybe more behind it, what
-// becomes of the range tombstones of a layer. One that no table needs is left
-// out.
-func (db *DB) flushRanges(e *manifest.VersionEdit, l *layer, num uint64) {
-	snapshots := db.snapshotSeqs()
-	for _, t := range rangedel.Tombstones(rangedel.New(db.cmp, rangedel.Tombstones(l.ranges.View()...), snapshots)) {
-		until := num
-		if len(snapshots) > 0 && snapshots[0] < t.Seq {
-			// The new tables have entries of the range that a snapshot sees.
-			until = db.manifest.State().NextFileNum
+// flushRanges adds to e, which adds what job j made of layer l, what becomes of
+// the layer's range tombstones. One that no table needs is left out.
+func (db *DB) flushRanges(e *manifest.VersionEdit, l *layer, j *job) {
+	v := db.manifest.Version()
+	for _, cleared := range rangedel.Tombstones(rangedel.New(db.cmp, rangedel.Tombstones(l.ranges.View()...), db.snapshotSeqs())) {
+		t := manifest.RangeTombstone{Tombstone: cleared, Made: j.first}
+		// A compaction that began before the flush may have made tables of
+		// older entries with any number.
+		for level := range manifest.NumLevels {
+			for _, f := range v.Files(level) {
+				if f.Num >= t.Until && db.overlaps(t, f) {
+					t.Until = f.Num + 1
+				}
+			}
 		}
-		e.AddRange(manifest.RangeTombstone{Tombstone: t, Made: num, Until: until})
+		for _, f := range j.made {
+			if len(j.snapshots) > 0 && j.snapshots[0] < t.Seq && f.Num >= t.Until && db.overlaps(t, f) {
+				t.Until = f.Num + 1
+			}
+		}
+		if t.Until > 0 {
+			e.AddRange(t)
+		} else {
+			db.dropped = max(db.dropped, t.Seq)
+		}
 	}
 }
 
