@@ -139,6 +139,11 @@ const functions = {
     for (let i = 0; i < count; i += BATCH) await store.putMany(Array.from({ length: BATCH }, (_, j) => [keyOf(i + j), valueOf(i + j)]));
   },
 
+  /** What the engine has taken of WebAssembly's memory, in bytes. */
+  async memory(env, name) {
+    return (await connect(env.TEMPEST, name).stats()).wasmBytes;
+  },
+
   /** Milliseconds of the first get of an object that has to be made. */
   async cold(env, kind, name, i) {
     await stores[kind](env, name).object.reset().catch(() => undefined);
