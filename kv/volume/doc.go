@@ -20,7 +20,7 @@
 //	+--------------------------------+---------------+-----------------+
 //	| 32 page of the catalog u64     | 40 size u32   | 44 its checksum |
 //	+--------------------------------+---------------+-----------------+
-//	| 48 zeros (12)                                  | 60 checksum u32 |
+//	| 48 size of the image u64       | 56 ver. u32   | 60 checksum u32 |
 //	+------------------------------------------------+-----------------+
 //
 // The catalog lists the files. It lies in neighbouring pages.
@@ -60,6 +60,27 @@
 // runs, and what it did not need is free again when it is closed. Where holes
 // are left between files all the same, as after most of a store was deleted,
 // Volume.Shrink moves what lies behind them.
+//
+// # Images
+//
+// A backup is an image: a volume written from its start to its end, whose files
+// follow each other in order, and behind them, in pages of nobody, a seal with a
+// checksum for each MiB before it.
+//
+//	page 0, 1        page 2     ...
+//	+----------------+---------+--------+--------+-----+---------+
+//	| superblocks    | catalog | file   | file   | ... | seal    |
+//	| of gen. 6, 5   |         |        |        |     |         |
+//	+----------------+---------+--------+--------+-----+---------+
+//
+//	+---------------+-----------------+--------------+--------------+
+//	| 0 magic (8)   | 8 image's size  | 16 piece u32 | 20 count u32 |
+//	|               |   u64           |              |              |
+//	+---------------+-----------------+--------------+--------------+
+//	| count times: checksum of a piece u32           | checksum u32 |
+//	+------------------------------------------------+--------------+
+//
+// NewImage writes one, an Importer reads one and makes a volume of it.
 //
 // # A damaged superblock
 //

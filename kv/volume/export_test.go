@@ -52,3 +52,13 @@ func CatalogSize(v *Volume) int {
 	defer v.commits.Unlock()
 	return len(v.buf)
 }
+
+// FinishCopy returns what m would return if these bytes came next, and were
+// the last. m may go on, as long as its own bytes come.
+func FinishCopy(m *Importer, rest ...byte) error {
+	c := *m
+	if _, err := c.Write(rest); err != nil {
+		return err
+	}
+	return c.Finish()
+}

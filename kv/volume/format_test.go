@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"tempestkv/kv/internal/formatdoc"
+	"tempestkv/kv/vfs"
 	"tempestkv/kv/volume/devicetest"
 )
 
@@ -59,5 +60,25 @@ func TestTheExampleInTheDocs(t *testing.T) {
 	}
 	if size := fmt.Sprint(len(p), " bytes"); !strings.Contains(doc, size) {
 		t.Errorf("docs/FORMAT.md does not say that the example has %s", size)
+	}
+}
+
+// TestTheImageInTheDocs makes the image that docs/FORMAT.md shows.
+func TestTheImageInTheDocs(t *testing.T) {
+	p := imageOf(t, map[vfs.FileDesc][]byte{table(2): []byte("hello")})
+	doc := formatdoc.Text(t)
+	at, size := catalogAt(p, 0)
+	for name, block := range map[string]string{
+		"first superblock":  dump(p, 0, 64),
+		"second superblock": dump(p, 64<<10, 64),
+		"catalog":           dump(p, at, size),
+		"seal":              dump(p, 4*64<<10, len(p)-4*64<<10),
+	} {
+		if !strings.Contains(doc, block) {
+			t.Errorf("docs/FORMAT.md does not have the %s:\n%s", name, block)
+		}
+	}
+	if size := fmt.Sprint(len(p), " bytes"); !strings.Contains(doc, size) {
+		t.Errorf("docs/FORMAT.md does not say that the image has %s", size)
 	}
 }

@@ -78,24 +78,25 @@ func (v *Volume) load() error {
 }
 
 // format writes the first superblock of a new volume. The device must be
-// empty, or hold what a power loss left of an earlier attempt: a part of the
-// same superblock, and zeros. Anything else is not ours to overwrite; then
-// damage, what is wrong with the superblocks, is returned.
+// empty, or hold what a power loss left of an earlier attempt or of an import
+// (see vacant). Anything else is not ours to overwrite; then damage, what is
+// wrong with the superblocks, is returned.
 func (v *Volume) format(damage error) error {
-	first := superblock{gen: firstGeneration}
-	want := first.encode()
-	if v.size > PageSize {
+	ok, err := vacant(v.dev, v.size)
+	if err != nil {
+		return err
+	}
+	if !ok {
 		return damage
 	}
-	found := make([]byte, v.size)
-	if err := v.read(found, 0); err != nil {
-		return hostError("read the volume", err)
-	}
-	for i, b := range found {
-		if b != 0 && (i >= len(want) || b != want[i]) {
-			return damage
+	if v.size > PageSize {
+		if err := empty(v.dev); err != nil {
+			return err
 		}
+		v.size = 0
 	}
+	first := superblock{gen: firstGeneration}
+	want := first.encode()
 	if err := v.write(want[:], first.offset()); err != nil {
 		return hostError("write the first superblock", err)
 	}

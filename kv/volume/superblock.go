@@ -33,6 +33,9 @@ var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
 func checksum(p []byte) uint32 { return crc32.Checksum(p, castagnoli) }
 
+// updateChecksum returns the checksum of what sum is that of, and then p.
+func updateChecksum(sum uint32, p []byte) uint32 { return crc32.Update(sum, castagnoli, p) }
+
 // superblock is the root: it says where the catalog is.
 type superblock struct {
 	gen             uint64 // stands in page gen % 2
@@ -40,6 +43,8 @@ type superblock struct {
 	catalogPage     uint32 // 0 where there is no catalog
 	catalogSize     uint32 // bytes
 	catalogChecksum uint32
+	imageSize       uint64 // bytes; 0 where the file is no image
+	imageVersion    uint32
 }
 
 // encode returns the bytes of s.
@@ -54,6 +59,8 @@ func (s *superblock) encode() [superblockSize]byte {
 	le.PutUint64(p[32:], uint64(s.catalogPage))
 	le.PutUint32(p[40:], s.catalogSize)
 	le.PutUint32(p[44:], s.catalogChecksum)
+	le.PutUint64(p[48:], s.imageSize)
+	le.PutUint32(p[56:], s.imageVersion)
 	le.PutUint32(p[60:], checksum(p[:60]))
 	return p
 }
@@ -94,6 +101,8 @@ func decodeSuperblock(p []byte, page int) (superblock, error) {
 		epoch:           le.Uint64(p[24:]),
 		catalogSize:     le.Uint32(p[40:]),
 		catalogChecksum: le.Uint32(p[44:]),
+		imageSize:       le.Uint64(p[48:]),
+		imageVersion:    le.Uint32(p[56:]),
 	}
 	catalogPage := le.Uint64(p[32:])
 	switch {
