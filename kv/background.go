@@ -51,8 +51,10 @@ func (db *DB) tell(f func()) bool {
 // worker panic, since no caller would hear of it.
 func (db *DB) spawn(f func()) {
 	db.bg.running.Add(1)
+	db.busy.Add(1)
 	go func() {
 		defer db.bg.running.Done()
+		defer db.busy.Add(-1)
 		defer func() {
 			if p := recover(); p != nil {
 				db.tell(func() { panic(p) })
@@ -89,10 +91,10 @@ func (j *job) giveWay() error {
 	case db.bg.stepped <- struct{}{}:
 	default:
 	}
-	if db.opts.Yield != nil {
-		db.opts.Yield(db.ended)
-	} else {
+	if db.opts.Yield == nil {
 		runtime.Gosched()
+	} else {
+		db.yield()
 	}
 	for j.isLow && db.opts.Yield != nil {
 		// With one thread, what a compaction takes a flush lacks.
@@ -100,10 +102,12 @@ func (j *job) giveWay() error {
 		if flushed == nil {
 			break
 		}
+		db.busy.Add(-1)
 		select {
 		case <-*flushed:
 		case <-db.ended:
 		}
+		db.busy.Add(1)
 	}
 	select {
 	case <-db.ended:
@@ -111,6 +115,13 @@ func (j *job) giveWay() error {
 	default:
 		return nil
 	}
+}
+
+// yield gives the host its turn.
+func (db *DB) yield() {
+	db.busy.Add(-1)
+	db.opts.Yield(db.ended)
+	db.busy.Add(1)
 }
 
 // newFileNum asks the worker for a number.
@@ -239,6 +250,7 @@ func (db *DB) backgroundFailed(what string, err error) {
 		return
 	}
 	db.backgroundErr, db.backoff = err, true
+	db.opts.Event(Event{Type: EventError, Err: err})
 	db.opts.Logger(LogError, what+": "+err.Error())
 }
 
@@ -282,6 +294,7 @@ func (db *DB) remove(files ...vfs.FileDesc) {
 	b.garbageMu.Unlock()
 	if begin {
 		b.running.Add(1)
+		db.busy.Add(1)
 		go db.collect()
 	}
 }
@@ -290,6 +303,7 @@ func (db *DB) remove(files ...vfs.FileDesc) {
 // cannot be removed is an orphan, for the next Open.
 func (db *DB) collect() {
 	defer db.bg.running.Done()
+	defer db.busy.Add(-1)
 	for {
 		b := db.bg
 		b.garbageMu.Lock()
@@ -305,7 +319,7 @@ func (db *DB) collect() {
 			db.warn("removing " + fd.String() + ": " + err.Error())
 		}
 		if db.opts.Yield != nil {
-			db.opts.Yield(db.ended)
+			db.yield()
 		}
 	}
 }
@@ -381,6 +395,7 @@ func (db *DB) flushed(l *layer, j *job, err error) {
 		return
 	}
 	db.metrics.Flushes++
+	db.opts.Event(Event{Type: EventFlush, WrittenBytes: manifest.TotalBytes(j.made)})
 	db.imm = db.imm[1:]
 	db.oldLogs -= l.logBytes
 	db.remove(vfs.FileDesc{Type: vfs.TypeLog, Num: l.logNum})

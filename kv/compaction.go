@@ -276,7 +276,10 @@ func (db *DB) compacted(c *compaction, j *job, err error) {
 		db.backgroundFailed("compaction", err)
 		return
 	}
+	read := manifest.TotalBytes(c.inputs) + manifest.TotalBytes(c.below)
+	written := manifest.TotalBytes(j.made)
+	db.opts.Event(Event{Type: EventCompaction, Level: c.level, ReadBytes: read, WrittenBytes: written})
 	db.metrics.Compactions++
-	db.metrics.CompactedBytes += manifest.TotalBytes(c.inputs) + manifest.TotalBytes(c.below)
-	db.metrics.WrittenBytes += manifest.TotalBytes(j.made)
+	db.metrics.CompactedBytes += read
+	db.metrics.WrittenBytes += written
 }

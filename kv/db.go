@@ -41,6 +41,11 @@ type DB struct {
 	// is none.
 	flushDone atomic.Pointer[chan struct{}]
 
+	// isStalled says that writes wait for room; isBusy how many background
+	// jobs do neither wait for their host nor for each other.
+	isStalled atomic.Bool
+	busy      atomic.Int32
+
 	// What follows belongs to the worker.
 	mem      *layer
 	imm      []*layer // newest last
@@ -62,6 +67,7 @@ type DB struct {
 	manuals       []*manual   // what Compact was asked for
 	waiters       []*await
 	waking        bool // the waiters are being asked
+	watches       []*Watch
 	doubtful      []*manifest.FileMeta
 	metrics       Metrics
 
@@ -173,6 +179,13 @@ func (db *DB) Fate() error {
 		return nil
 	}
 }
+
+// IsStalled reports whether writes wait for background work.
+func (db *DB) IsStalled() bool { return db.isStalled.Load() }
+
+// IsBusy reports whether a background job has something to do before it calls
+// Options.Yield: a host of one thread may let it.
+func (db *DB) IsBusy() bool { return db.busy.Load() > 0 }
 
 // Context is the part of context.Context that the engine uses, so that any
 // context.Context will do, and nil, which never ends. The engine does not import

@@ -17,6 +17,14 @@ const (
 	// with ErrBusy.
 	MaxOpenScans = 64
 
+	// MaxOpenWatches is how many watches may be open at once; one more is
+	// refused with ErrBusy.
+	MaxOpenWatches = 256
+
+	// WatchBytesAhead is how many bytes of commits are kept for a watch whose
+	// reader is slow; beyond, it reads them from the logs.
+	WatchBytesAhead = 1 << 20
+
 	// ScanRunsAhead is how many runs a scan reads ahead of its reader.
 	ScanRunsAhead = 64
 
@@ -97,6 +105,10 @@ type Options struct {
 	// closed at the latest.
 	Yield func(stop <-chan struct{})
 
+	// Event, if not nil, is told what background work does. It is called from
+	// the worker, and must not call the DB.
+	Event func(Event)
+
 	// Logger, if not nil, is told what an operator may want to know: what
 	// recovery found, why the DB became read-only. It is called by Open and
 	// then from the worker, must not call the DB and must not panic.
@@ -125,6 +137,9 @@ func (o *Options) withDefaults() Options {
 	if c.Logger == nil {
 		c.Logger = func(LogLevel, string) {}
 	}
+	if c.Event == nil {
+		c.Event = func(Event) {}
+	}
 	return c
 }
 
@@ -133,6 +148,32 @@ func orDefault[T int | int64](n *T, value T) {
 	if *n <= 0 {
 		*n = value
 	}
+}
+
+// EventType says what an Event tells.
+type EventType uint8
+
+// The types of events.
+const (
+	EventFlush      EventType = iota // a memtable has become tables
+	EventCompaction                  // tables have been merged
+	EventStall                       // writes begin to wait for room
+	EventResume                      // and go on
+	EventError                       // background work has failed, or the DB has become read-only
+)
+
+// Event is something that background work did.
+type Event struct {
+	Type EventType
+
+	// Level is that of the inputs of a compaction.
+	Level int
+
+	// ReadBytes and WrittenBytes are sizes of tables.
+	ReadBytes, WrittenBytes uint64
+
+	// Err is that of an EventError.
+	Err error
 }
 
 // WriteOptions say how a write is done. nil is valid and means the defaults.

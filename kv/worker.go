@@ -107,6 +107,8 @@ func (db *DB) write(first writeRequest) int {
 	if len(db.held) > 0 || !db.hasRoom() {
 		if len(db.held) == 0 {
 			db.metrics.Stalls++
+			db.isStalled.Store(true)
+			db.opts.Event(Event{Type: EventStall})
 		}
 		db.held = append(db.held, first)
 		// What failed is tried again for each write that needs it.
@@ -142,6 +144,10 @@ func (db *DB) writeHeld() {
 		}
 		db.held = append(db.held[:0], db.held[len(group):]...)
 		db.commit(group, size)
+	}
+	if len(db.held) == 0 && db.isStalled.Load() {
+		db.isStalled.Store(false)
+		db.opts.Event(Event{Type: EventResume})
 	}
 	db.goOn()
 }
@@ -218,6 +224,9 @@ func (db *DB) commitPart(part []writeRequest) {
 			w.sink.WriteDone(w.id, 0, err)
 		} else {
 			seq += base.SeqNum(w.count)
+			if len(db.watches) > 0 && w.count > 0 {
+				db.publish(seq-base.SeqNum(w.count)+1, &w)
+			}
 			w.sink.WriteDone(w.id, seq, nil)
 		}
 	}
@@ -341,6 +350,7 @@ func (db *DB) syncLog() error {
 func (db *DB) fail(err error) error {
 	if db.failed == nil {
 		db.failed = err
+		db.opts.Event(Event{Type: EventError, Err: err})
 		db.opts.Logger(LogError, "read-only until reopened: "+err.Error())
 	}
 	return err
