@@ -32,6 +32,7 @@ type memNode struct {
 	mu       sync.RWMutex // guards the rest; taken after MemFS.mu
 	data     []byte
 	synced   int      // data[:synced] survives a power loss
+	named    bool     // the name does, too
 	appender *memFile // the handle that may append; nil for none
 }
 
@@ -53,19 +54,20 @@ func NewMem() *MemFS {
 	return &MemFS{files: make(map[FileDesc]*memNode)}
 }
 
-// CrashClone returns what a power loss at this moment would leave: all names,
+// CrashClone returns what a power loss at this moment would leave: all names
+// but some of those that Create has made and no Sync followed, logs excepted,
 // each file's bytes up to its last Sync, and a random part of the rest. The
 // rest may end early; each piece of 4 KiB of it is kept, lost (zeros) or torn.
 // A log created with reserveBytes may be followed by zeros. With a nil rng
-// exactly the synced bytes are left.
+// exactly the synced names and bytes are left.
 //
 // It may be called while the FS is in use, and after Close.
 func (fs *MemFS) CrashClone(rng *rand.Rand) *MemFS {
-	return fs.copy(func(n *memNode) []byte {
+	return fs.copy(func(n *memNode) ([]byte, bool) {
 		if rng == nil {
-			return slices.Clone(n.data[:n.synced])
+			return slices.Clone(n.data[:n.synced]), n.named
 		}
-		return n.crash(rng)
+		return n.crash(rng), n.named || rng.IntN(2) == 0
 	})
 }
 
@@ -73,12 +75,12 @@ func (fs *MemFS) CrashClone(rng *rand.Rand) *MemFS {
 // program, but not of the machine, would leave. It may be called while the FS
 // is in use, and after Close.
 func (fs *MemFS) Clone() *MemFS {
-	return fs.copy(func(n *memNode) []byte { return slices.Clone(n.data) })
+	return fs.copy(func(n *memNode) ([]byte, bool) { return slices.Clone(n.data), true })
 }
 
-// copy returns an FS with the same names, and the contents that keep returns.
-// It visits files in order of number, so that a seed leads to one result.
-func (fs *MemFS) copy(keep func(*memNode) []byte) *MemFS {
+// copy returns an FS with the names for which keep returns true, and the
+// contents that it returns. It visits files in order of number, so that a seed leads to one result.
+func (fs *MemFS) copy(keep func(*memNode) (data []byte, named bool)) *MemFS {
 	fs.mu.Lock()
 	defer fs.mu.Unlock()
 	c := NewMem()
@@ -86,9 +88,11 @@ func (fs *MemFS) copy(keep func(*memNode) []byte) *MemFS {
 	for _, fd := range fs.list() {
 		n := fs.files[fd]
 		n.mu.RLock()
-		data := keep(n)
+		data, named := keep(n)
 		n.mu.RUnlock()
-		c.files[fd] = &memNode{fd: fd, reserveBytes: n.reserveBytes, data: data, synced: len(data)}
+		if named {
+			c.files[fd] = &memNode{fd: fd, reserveBytes: n.reserveBytes, data: data, synced: len(data), named: true}
+		}
 	}
 	return c
 }
@@ -133,7 +137,7 @@ func (fs *MemFS) Create(fd FileDesc, reserveBytes int64) (File, error) {
 	if fs.files[fd] != nil {
 		return nil, base.Wrap(ErrExist, fd.String(), nil)
 	}
-	n := &memNode{fd: fd, reserveBytes: reserveBytes}
+	n := &memNode{fd: fd, reserveBytes: reserveBytes, named: fd.Type == TypeLog}
 	n.appender = &memFile{fs: fs, node: n}
 	fs.files[fd] = n
 	return n.appender, nil
@@ -174,7 +178,7 @@ func (fs *MemFS) Reopen(fd FileDesc, size int64) (File, error) {
 		return nil, base.Wrap(base.ErrInvalidArgument, "reopen "+fd.String()+" beyond its end", nil)
 	}
 	n.data = n.data[:size]
-	n.synced = int(size)
+	n.synced, n.named = int(size), true
 	n.appender = &memFile{fs: fs, node: n}
 	return n.appender, nil
 }
@@ -198,11 +202,15 @@ func (fs *MemFS) SetCurrent(fd FileDesc) error {
 	if fd.Type != TypeManifest {
 		return base.Wrap(base.ErrInvalidArgument, fd.String()+" is no manifest", nil)
 	}
-	if _, err := fs.lookup(fd); err != nil {
+	n, err := fs.lookup(fd)
+	if err != nil {
 		return err
 	}
 	fs.mu.Lock()
 	defer fs.mu.Unlock()
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.named = true
 	fs.current = fd
 	return nil
 }
@@ -305,7 +313,7 @@ func (f *memFile) Sync() error {
 	}
 	f.node.mu.Lock()
 	defer f.node.mu.Unlock()
-	f.node.synced = len(f.node.data)
+	f.node.synced, f.node.named = len(f.node.data), true
 	return nil
 }
 

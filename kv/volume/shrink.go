@@ -75,7 +75,8 @@ func (v *Volume) planMove(most uint32) (m move, found bool, err error) {
 	return m, found, err
 }
 
-// findMove chooses what to move, see planMove. Needs mu.
+// findMove chooses what to move, see planMove. Needs mu, and commits, under
+// which nobody cuts the file.
 func (v *Volume) findMove(most uint32) (m move, found bool) {
 	if !v.space.worthShrinking(v.filePages()) {
 		return move{}, false
@@ -93,7 +94,6 @@ func (v *Volume) findMove(most uint32) (m move, found bool) {
 	if m.f == nil || !m.f.append.TryLock() {
 		return move{}, false
 	}
-	v.waitForTrim()
 	n := min(most, m.from.count)
 	to, missing := v.space.takeHoles(nil, n, m.from.page, true)
 	if n -= missing; n == 0 {
