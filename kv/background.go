@@ -3,6 +3,7 @@ package kv
 import (
 	"errors"
 	"runtime"
+	"slices"
 	"sync"
 
 	"tempestkv/kv/base"
@@ -268,7 +269,10 @@ func (db *DB) discard(made []*manifest.FileMeta) {
 func (db *DB) edit(e *manifest.VersionEdit) error {
 	if err := db.manifest.Append(e); err != nil {
 		for _, f := range e.New {
-			db.doubtful = append(db.doubtful, f.File)
+			// One that is only moved is needed either way.
+			if !slices.ContainsFunc(e.Deleted, func(d manifest.DeletedFile) bool { return d.Num == f.File.Num }) {
+				db.doubtful = append(db.doubtful, f.File)
+			}
 		}
 		return err
 	}
