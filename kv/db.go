@@ -419,8 +419,10 @@ func (db *DB) doAfterWrites(ctx Context, f func()) error {
 // sync, if any; closing a closed DB is no error.
 func (db *DB) Close() error {
 	end := db.do(nil, func() {
-		db.serveWaiting()
+		// From now on there is room for every write.
 		db.closing = true
+		db.writeHeld()
+		db.serveWaiting()
 	})
 	<-db.closed
 	if end != nil && db.fate != ErrClosed {

@@ -396,7 +396,7 @@ type preparedLog struct {
 
 // prepareLog begins to make the next log, unless that has been done.
 func (db *DB) prepareLog() {
-	if db.next.making || db.next.file != nil || db.failed != nil || db.backoff {
+	if db.next.making || db.next.file != nil || db.failed != nil || db.backoff || db.closing {
 		return
 	}
 	num := db.manifest.NewFileNum()
