@@ -316,14 +316,23 @@ func (db *DB) collect() {
 			b.garbageMu.Unlock()
 			return
 		}
-		fd := b.garbage[0]
-		b.garbage = b.garbage[1:]
+		files := b.garbage
+		b.garbage = nil
 		b.garbageMu.Unlock()
-		if err := db.fs.Remove(fd); err != nil && !errors.Is(err, vfs.ErrNotExist) {
-			db.warn("removing " + fd.String() + ": " + err.Error())
+		if vfs.RemoveAll(db.fs, files) != nil {
+			db.removeEach(files)
 		}
 		if db.opts.Yield != nil {
 			db.yield()
+		}
+	}
+}
+
+// removeEach removes what can be removed of files, some of which may be gone.
+func (db *DB) removeEach(files []vfs.FileDesc) {
+	for _, fd := range files {
+		if err := db.fs.Remove(fd); err != nil && !errors.Is(err, vfs.ErrNotExist) {
+			db.warn("removing " + fd.String() + ": " + err.Error())
 		}
 	}
 }

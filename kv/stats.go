@@ -31,12 +31,17 @@ type Stats struct {
 	MemtableBytes int64 // in all memtables
 	Logs          int
 	LogBytes      int64 // in all logs, headers included
-	Levels        [manifest.NumLevels]Level
-	BlockCache    sst.CacheStats
-	OpenTables    int
-	TableBytes    int64 // memory for indexes and filters
-	TableHits     uint64
-	TableMisses   uint64
+	Snapshots     int
+	Watches       int
+
+	RangeTombstones int // in the manifest
+
+	Levels      [manifest.NumLevels]Level
+	BlockCache  sst.CacheStats
+	OpenTables  int
+	TableBytes  int64 // memory for indexes and filters
+	TableHits   uint64
+	TableMisses uint64
 	Metrics
 
 	// BackgroundError is why the last flush or compaction failed, nil where
@@ -62,6 +67,7 @@ func (db *DB) Stats(ctx Context) (Stats, error) {
 			s.Levels[level] = Level{Tables: len(v.Files(level)), Bytes: v.LevelBytes(level)}
 		}
 		s.Metrics = db.metrics
+		s.Snapshots, s.Watches, s.RangeTombstones = len(db.snapshots), len(db.watches), len(v.RangeTombstones())
 		s.BackgroundError = db.backgroundErr
 	})
 	s.BlockCache = db.tables.blocks.Stats()

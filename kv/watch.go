@@ -6,6 +6,7 @@ import (
 	"io"
 	"slices"
 	"sync"
+	"sync/atomic"
 
 	"tempestkv/kv/base"
 	"tempestkv/kv/batch"
@@ -28,6 +29,10 @@ type WatchOptions struct {
 
 	// Values tells values too.
 	Values bool
+
+	// OnIdle and OnWake, if not nil, are called when Next begins to wait, and
+	// when that is over: a host of one thread knows by them whether to go on.
+	OnIdle, OnWake func()
 }
 
 // Watch tells what is committed, in order and without holes: where its reader
@@ -40,6 +45,7 @@ type Watch struct {
 	once  sync.Once
 	gone  chan struct{} // closed by Close
 	ready chan struct{} // something has come to buf, or was lost
+	idle  atomic.Bool   // Next waits
 
 	mu     sync.Mutex  // guards what follows
 	buf    []byte      // commits that are not taken yet
@@ -119,21 +125,41 @@ func (w *Watch) Next(ctx Context, maxBytes int) (commits []byte, gap bool, from 
 		if len(commits) > 0 {
 			return commits, false, 0, nil
 		}
+		w.sleep()
 		select {
 		case <-w.ready:
 		case <-w.gone:
-			return nil, false, 0, base.Wrap(ErrClosed, "watch", nil)
+			err = base.Wrap(ErrClosed, "watch", nil)
 		case <-w.db.ended:
-			return nil, false, 0, w.db.fate
+			err = w.db.fate
 		case <-cancelled:
-			return nil, false, 0, ctx.Err()
+			err = ctx.Err()
 		}
+		w.wake()
+		if err != nil {
+			return nil, false, 0, err
+		}
+	}
+}
+
+func (w *Watch) sleep() {
+	w.idle.Store(true)
+	if w.opts.OnIdle != nil {
+		w.opts.OnIdle()
+	}
+}
+
+// wake ends the wait of Next: it is called by whoever ends it, and by Next.
+func (w *Watch) wake() {
+	if w.idle.CompareAndSwap(true, false) && w.opts.OnWake != nil {
+		w.opts.OnWake()
 	}
 }
 
 // Close ends the watch. Twice is fine. It returns nil.
 func (w *Watch) Close() error {
 	w.once.Do(func() {
+		w.wake()
 		close(w.gone)
 		w.db.do(nil, func() {
 			w.db.watches = slices.DeleteFunc(w.db.watches, func(x *Watch) bool { return x == w })
@@ -243,6 +269,7 @@ func (db *DB) publish(first base.SeqNum, w *writeRequest) {
 			}
 		}
 		watch.mu.Unlock()
+		watch.wake()
 		select {
 		case watch.ready <- struct{}{}:
 		default:

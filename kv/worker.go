@@ -46,6 +46,9 @@ func (db *DB) end() {
 		db.fate = base.Wrap(ErrWorkerDied, panicText(p), nil)
 		db.opts.Logger(LogError, db.fate.Error())
 	}
+	for _, w := range db.watches {
+		w.wake()
+	}
 	close(db.ended)
 	db.answerRest()
 	db.bg.running.Wait()
@@ -420,7 +423,10 @@ func (db *DB) prepareLog() {
 // createLog makes a log that expects a memtable's worth of writes. It may be
 // called from any goroutine.
 func (db *DB) createLog(num uint64) (vfs.File, error) {
-	return db.fs.Create(vfs.FileDesc{Type: vfs.TypeLog, Num: num}, int64(db.opts.MemtableBytes))
+	// A memtable has entries of more bytes than their records only where they
+	// are small; a log that outgrows its space has to wait for more.
+	reserve := int64(db.opts.MemtableBytes) + int64(db.opts.MemtableBytes)/4
+	return db.fs.Create(vfs.FileDesc{Type: vfs.TypeLog, Num: num}, reserve)
 }
 
 // useLog appends to f from size on. All of f is durable now (vfs.FS, Create and

@@ -7,11 +7,12 @@ import (
 	"errors"
 	"math"
 	"runtime"
+	"strconv"
 	"sync"
+	"sync/atomic"
 
 	"tempestkv/kv"
 	"tempestkv/kv/base"
-	"tempestkv/kv/iterator"
 	"tempestkv/kv/volume"
 )
 
@@ -31,6 +32,10 @@ const (
 
 	// scanQueue is how many calls for runs may wait for one scan.
 	scanQueue = 4
+
+	// minTurns is how often settle gives way before it believes that what is
+	// left waits for the host. A garbage collection may take some of them.
+	minTurns = 16
 
 	// poolBytes is the largest buffer that is kept for the next frame.
 	poolBytes = 4 << 20
@@ -55,12 +60,19 @@ type bridge struct {
 	db     *kv.DB
 	closed bool
 
-	scanMu sync.Mutex // guards scans
-	scans  map[scanKey]*openScan
+	mu        sync.Mutex // guards what follows, up to watches
+	scans     map[callKey]*openScan
+	snapshots map[callKey]*kv.Snapshot
+	watches   map[callKey]*openWatch
+
+	// turn lets background jobs go on, of which parked wait for it.
+	turn   chan struct{}
+	parked atomic.Int32
 
 	// unanswered counts the requests under way. While it is above zero and
 	// nothing waits for the host, settle keeps the engine running.
 	unanswered int
+	slow       int // those of them that may take many pumps
 
 	out        replyWriter
 	outSession uint32
@@ -72,14 +84,17 @@ type host interface {
 	reply(frame []byte)
 	// schedule asks for a pump from a later macrotask.
 	schedule()
+	// now returns the time in milliseconds since 1970.
+	now() float64
 	log(level kv.LogLevel, text string)
 }
 
-type scanKey struct{ session, id uint32 }
+// callKey names a scan, a snapshot or a watch: by the call that began it.
+type callKey struct{ session, id uint32 }
 
 // openScan is a scan as the bridge holds it.
 type openScan struct {
-	key  scanKey
+	key  callKey
 	next chan scanNext
 	quit chan struct{} // closed when the scan is
 }
@@ -94,7 +109,11 @@ func newBridge(h host, d volume.Device) *bridge {
 		host:   h,
 		device: d,
 		frames: make(chan *request, frameQueue),
-		scans:  map[scanKey]*openScan{},
+		turn:   make(chan struct{}),
+
+		scans:     map[callKey]*openScan{},
+		snapshots: map[callKey]*kv.Snapshot{},
+		watches:   map[callKey]*openWatch{},
 	}
 }
 
@@ -123,12 +142,13 @@ func (b *bridge) submit(n uint32) {
 	}
 }
 
-// settle runs the engine until all calls are answered or wait for the host.
+// settle runs the engine until all calls are answered, and the step of each
+// background job is done, or what is left waits for the host.
 //
 // Giving way once is not enough: a garbage collection that begins in the
 // worker parks it, and nothing would run Go again until the next call.
 func (b *bridge) settle() {
-	for turn := 0; b.unanswered > 0 && waiting.count.Load() == 0; turn++ {
+	for turn := 0; !b.isSettled(turn); turn++ {
 		if turn == maxTurns {
 			b.host.schedule()
 			break
@@ -136,6 +156,41 @@ func (b *bridge) settle() {
 		runtime.Gosched()
 	}
 	b.flush()
+}
+
+func (b *bridge) isSettled(turn int) bool {
+	db := b.db
+	if b.unanswered == 0 && (db == nil || !db.IsBusy()) {
+		return true
+	}
+	if turn < minTurns {
+		return false
+	}
+	// What waits for a background job waits for the pump.
+	return waiting.count.Load() > 0 || b.parked.Load() > 0 && db != nil && (b.slow > 0 || db.IsStalled()) && !db.IsBusy()
+}
+
+// yield is called by background jobs between two steps: it returns when the
+// host has had its turn.
+func (b *bridge) yield(stop <-chan struct{}) {
+	b.parked.Add(1)
+	b.host.schedule()
+	select {
+	case <-b.turn:
+	case <-stop:
+	}
+	b.parked.Add(-1)
+}
+
+// pump lets the background jobs that have yielded go on.
+func (b *bridge) pump() {
+	for range b.parked.Load() {
+		select {
+		case b.turn <- struct{}{}:
+		default:
+			// It is on its way to wait, and has asked for a pump.
+		}
+	}
 }
 
 // flush sends the answers of the turn.
@@ -189,13 +244,9 @@ func (b *bridge) start(r *request, e entry) error {
 	case opOpen:
 		return b.open(r, e)
 	case opWrite:
-		if len(e.body) < 4 {
-			return malformed("a write has no count")
-		}
-		opts := kv.WriteOptions{Strict: e.flags&flagStrict != 0}
-		return b.db.SendWrite(ctx, e.body[4:], binary.LittleEndian.Uint32(e.body), &opts, uint64(e.id), r)
+		return b.write(r, e)
 	case opGet:
-		return b.db.SendGet(ctx, e.body, uint64(e.id), r)
+		return b.get(r, e)
 	case opGetMany:
 		return b.getMany(r, e)
 	case opScan:
@@ -205,7 +256,7 @@ func (b *bridge) start(r *request, e entry) error {
 			return malformed("scanNext has no 8 bytes")
 		}
 		n := scanNext{id: e.id, maxBytes: runBytes(binary.LittleEndian.Uint32(e.body[4:]))}
-		if err := b.askScan(scanKey{r.session, binary.LittleEndian.Uint32(e.body)}, n); err != nil {
+		if err := b.askScan(callKey{r.session, binary.LittleEndian.Uint32(e.body)}, n); err != nil {
 			return err
 		}
 		r.release()
@@ -214,11 +265,21 @@ func (b *bridge) start(r *request, e entry) error {
 			return malformed("scanClose has no 4 bytes")
 		}
 		b.closeScans(func(s *openScan) bool {
-			return s.key == scanKey{r.session, binary.LittleEndian.Uint32(e.body)}
+			return s.key == callKey{r.session, binary.LittleEndian.Uint32(e.body)}
 		})
 		r.answer(e.id, nil)
 	case opStats:
 		b.stats(r, e.id)
+	case opSnapshot, opCount, opApproximateSize, opFlush, opCompact:
+		return b.maintain(r, e)
+	case opSnapshotClose:
+		return b.closeSnapshot(r, e)
+	case opWatch:
+		return b.watchCommits(r, e)
+	case opWatchNext:
+		return b.watchNext(r, e)
+	case opWatchClose:
+		return b.closeWatch(r, e)
 	case opClose:
 		b.close(r, e.id)
 	case opPanic:
@@ -236,10 +297,15 @@ func (b *bridge) open(r *request, e entry) error {
 	}
 	opts, err := readOpenOptions(e.body)
 	if err == nil {
-		opts.Logger = b.host.log
 		b.vol, err = volume.Open(b.device, nil)
 	}
 	if err == nil {
+		opts.Logger = b.host.log
+		opts.Event = b.notice
+		opts.Yield = b.yield
+		opts.Now = func() int64 { return int64(b.host.now()) }
+		// Opening the volume has read it: now it is known how the host answers.
+		opts.ReadInPlace = !waiting.used.Load()
 		b.db, err = kv.Open(b.vol, opts)
 	}
 	if err != nil {
@@ -286,49 +352,50 @@ func readOpenOptions(body []byte) (*kv.Options, error) {
 
 func (b *bridge) getMany(r *request, e entry) error {
 	c := cursor{e.body}
-	count, ok := c.u32()
-	// A key takes at least one byte, so no count asks for more than came.
-	if !ok || int(count) > len(c.b) {
-		return malformed("count of getMany")
+	at, err := b.snapshotOf(r, &c, e.flags&getSnapshot != 0)
+	if err != nil {
+		return err
 	}
-	keys := make([][]byte, count)
-	for i := range keys {
-		if keys[i], ok = c.bytes(); !ok {
-			return malformed("keys of getMany")
-		}
+	keys, ok := c.keys()
+	if !ok || len(c.b) > 0 {
+		return malformed("keys of getMany")
 	}
-	if len(c.b) > 0 {
-		return malformed("bytes behind the keys of getMany")
-	}
-	if count == 0 {
+	if len(keys) == 0 {
 		r.answer(e.id, nil)
 		return nil
 	}
-	m := &manyGets{request: r, id: e.id, left: count, body: make([]byte, 0, len(e.body))}
-	return b.db.SendGetMany(ctx, keys, uint64(e.id), m)
+	m := &manyGets{
+		request: r, id: e.id, left: len(keys), hasSequence: e.flags&getSequence != 0, body: make([]byte, 0, len(e.body)),
+	}
+	return b.db.SendGetMany(ctx, at, keys, uint64(e.id), m)
 }
 
 // manyGets gathers the answer to a getMany. The engine answers its keys one
 // after the other with nothing in between.
 type manyGets struct {
 	*request
-	id   uint32
-	left uint32
-	body []byte
-	err  error
+	id          uint32
+	left        int
+	hasSequence bool
+	body        []byte
+	err         error
 }
 
-func (m *manyGets) GetDone(_ uint64, value []byte, err error) {
+func (m *manyGets) GetDone(_ uint64, value []byte, seq base.SeqNum, err error) {
 	switch {
 	case m.err != nil:
 	case errors.Is(err, kv.ErrNotFound):
 		m.body = append(m.body, 0)
 	case err != nil:
 		m.err = err
-	case len(m.body)+binary.MaxVarintLen32+len(value) > maxReplyBody:
+	case len(m.body)+binary.MaxVarintLen32+8+len(value) > maxReplyBody:
 		m.body, m.err = nil, base.Wrap(kv.ErrInvalidArgument, "the values of one getMany are larger than a frame", nil)
 	default:
-		m.body = append(binary.AppendUvarint(m.body, uint64(len(value))+1), value...)
+		m.body = binary.AppendUvarint(m.body, uint64(len(value))+1)
+		if m.hasSequence {
+			m.body = binary.LittleEndian.AppendUint64(m.body, uint64(seq))
+		}
+		m.body = append(m.body, value...)
 	}
 	if m.left--; m.left > 0 {
 		return
@@ -343,11 +410,14 @@ func (m *manyGets) GetDone(_ uint64, value []byte, err error) {
 // scan starts a scan and a goroutine that answers the calls for its runs.
 func (b *bridge) scan(r *request, e entry) error {
 	c := cursor{e.body}
+	at, err := b.snapshotOf(r, &c, e.flags&scanSnapshot != 0)
+	if err != nil {
+		return err
+	}
 	limit, ok1 := c.u32()
 	maxBytes, ok2 := c.u32()
-	lower, ok3 := c.bytes()
-	upper, ok4 := c.bytes()
-	if !ok1 || !ok2 || !ok3 || !ok4 || len(c.b) > 0 || limit > math.MaxInt32 {
+	bounds, ok3 := c.bounds(e.flags)
+	if !ok1 || !ok2 || !ok3 || len(c.b) > 0 || limit > math.MaxInt32 {
 		return malformed("scan")
 	}
 	opts := kv.ScanOptions{
@@ -355,21 +425,10 @@ func (b *bridge) scan(r *request, e entry) error {
 		KeysOnly: e.flags&scanKeysOnly != 0,
 		Limit:    int(limit),
 		RunBytes: runBytes(maxBytes),
-		Bounds: iterator.Bounds{
-			LowerExclusive: e.flags&scanLowerExclusive != 0,
-			UpperInclusive: e.flags&scanUpperInclusive != 0,
-		},
-	}
-	// The frame's buffer is reused when it has been answered; the scan lives
-	// on.
-	if e.flags&scanHasLower != 0 {
-		opts.Lower = append([]byte{}, lower...)
-	}
-	if e.flags&scanHasUpper != 0 {
-		opts.Upper = append([]byte{}, upper...)
+		Bounds:   bounds,
 	}
 	s := &openScan{
-		key:  scanKey{r.session, e.id},
+		key:  callKey{r.session, e.id},
 		next: make(chan scanNext, scanQueue),
 		quit: make(chan struct{}),
 	}
@@ -378,7 +437,7 @@ func (b *bridge) scan(r *request, e entry) error {
 	}
 	s.next <- scanNext{id: e.id, maxBytes: opts.RunBytes}
 	r.release()
-	go b.serveScan(b.db, s, opts)
+	go b.serveScan(b.db, at, s, opts)
 	return nil
 }
 
@@ -386,8 +445,8 @@ func (b *bridge) scan(r *request, e entry) error {
 func runBytes(n uint32) int { return int(min(max(n, 1), maxRunBytes)) }
 
 func (b *bridge) addScan(s *openScan) bool {
-	b.scanMu.Lock()
-	defer b.scanMu.Unlock()
+	b.mu.Lock()
+	defer b.mu.Unlock()
 	if b.scans[s.key] != nil {
 		return false
 	}
@@ -397,9 +456,9 @@ func (b *bridge) addScan(s *openScan) bool {
 
 // askScan queues a call for the next run of a scan. The lock keeps the queue
 // from being closed meanwhile.
-func (b *bridge) askScan(key scanKey, n scanNext) error {
-	b.scanMu.Lock()
-	defer b.scanMu.Unlock()
+func (b *bridge) askScan(key callKey, n scanNext) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
 	s := b.scans[key]
 	if s == nil {
 		return base.Wrap(kv.ErrClosed, "no such scan", nil)
@@ -415,8 +474,8 @@ func (b *bridge) askScan(key scanKey, n scanNext) error {
 // closeScans forgets the scans that which names; their goroutines answer what
 // still waits and end.
 func (b *bridge) closeScans(which func(*openScan) bool) {
-	b.scanMu.Lock()
-	defer b.scanMu.Unlock()
+	b.mu.Lock()
+	defer b.mu.Unlock()
 	for key, s := range b.scans {
 		if which(s) {
 			delete(b.scans, key)
@@ -428,8 +487,12 @@ func (b *bridge) closeScans(which func(*openScan) bool) {
 
 // serveScan answers the calls for runs of one scan. It ends when the scan is
 // closed and its last call answered.
-func (b *bridge) serveScan(db *kv.DB, s *openScan, opts kv.ScanOptions) {
-	scan, err := db.Scan(ctx, &opts)
+func (b *bridge) serveScan(db *kv.DB, at *kv.Snapshot, s *openScan, opts kv.ScanOptions) {
+	start := db.Scan
+	if at != nil {
+		start = at.Scan
+	}
+	scan, err := start(ctx, &opts)
 	if err == nil {
 		defer scan.Close()
 	}
@@ -484,11 +547,14 @@ func (b *bridge) stats(r *request, id uint32) {
 	}
 	var m runtime.MemStats
 	runtime.ReadMemStats(&m)
-	var body []byte
-	for _, s := range []struct {
-		name  string
-		value float64
-	}{
+	tables, tableBytes := 0, uint64(0)
+	figures := []figure{}
+	for level, l := range st.Levels {
+		tables, tableBytes = tables+l.Tables, tableBytes+l.Bytes
+		prefix := "level" + strconv.Itoa(level)
+		figures = append(figures, figure{prefix + "Tables", float64(l.Tables)}, figure{prefix + "Bytes", float64(l.Bytes)})
+	}
+	figures = append(figures, []figure{
 		{"sequence", float64(st.Sequence)},
 		{"openScans", float64(st.OpenScans)},
 		{"maxOpenScans", kv.MaxOpenScans},
@@ -496,18 +562,52 @@ func (b *bridge) stats(r *request, id uint32) {
 		{"memtableBytes", float64(st.MemtableBytes)},
 		{"logs", float64(st.Logs)},
 		{"logBytes", float64(st.LogBytes)},
+		{"tables", float64(tables)},
+		{"tableBytes", float64(tableBytes)},
+		{"openTables", float64(st.OpenTables)},
+		{"openTableBytes", float64(st.TableBytes)},
+		{"openTableHits", float64(st.TableHits)},
+		{"openTableMisses", float64(st.TableMisses)},
+		{"blockCacheBytes", float64(st.BlockCache.Bytes)},
+		{"blockCacheHits", float64(st.BlockCache.Hits)},
+		{"blockCacheMisses", float64(st.BlockCache.Misses)},
+		{"flushes", float64(st.Flushes)},
+		{"flushedBytes", float64(st.FlushedBytes)},
+		{"compactions", float64(st.Compactions)},
+		{"compactedBytes", float64(st.CompactedBytes)},
+		{"compactionWrittenBytes", float64(st.WrittenBytes)},
+		{"moves", float64(st.Moves)},
+		{"stalls", float64(st.Stalls)},
+		{"snapshots", float64(st.Snapshots)},
+		{"watches", float64(st.Watches)},
+		{"rangeTombstones", float64(st.RangeTombstones)},
 		{"heapBytes", float64(m.HeapAlloc)},
 		{"wasmBytes", float64(m.Sys)},
-	} {
-		body = appendString(body, s.name)
-		body = binary.LittleEndian.AppendUint64(body, math.Float64bits(s.value))
+	}...)
+	r.answer(id, appendFigures(nil, figures))
+}
+
+// figure is a number with its name.
+type figure struct {
+	name  string
+	value float64
+}
+
+func appendFigures(dst []byte, figures []figure) []byte {
+	for _, f := range figures {
+		dst = appendString(dst, f.name)
+		dst = binary.LittleEndian.AppendUint64(dst, math.Float64bits(f.value))
 	}
-	r.answer(id, body)
+	return dst
 }
 
 // close ends the scans, then the DB, then the volume.
 func (b *bridge) close(r *request, id uint32) {
 	b.closeScans(func(*openScan) bool { return true })
+	b.endWatches(func(callKey) bool { return true })
+	b.mu.Lock()
+	clear(b.snapshots)
+	b.mu.Unlock()
 	db := b.db
 	b.db, b.closed = nil, true
 	err := db.Close()
@@ -535,7 +635,7 @@ func (r *request) WriteDone(id uint64, seq base.SeqNum, err error) {
 }
 
 // GetDone answers a get.
-func (r *request) GetDone(id uint64, value []byte, err error) {
+func (r *request) GetDone(id uint64, value []byte, _ base.SeqNum, err error) {
 	switch {
 	case err == nil:
 		r.answer(uint32(id), value)

@@ -24,6 +24,7 @@ type fakeHost struct {
 	frames    int
 	largest   int // size of a frame
 	scheduled int
+	time      float64
 	lines     []string
 }
 
@@ -53,6 +54,8 @@ func (h *fakeHost) reply(frame []byte) {
 }
 
 func (h *fakeHost) schedule() { h.scheduled++ }
+
+func (h *fakeHost) now() float64 { return h.time }
 
 func (h *fakeHost) log(_ kv.LogLevel, text string) { h.lines = append(h.lines, text) }
 
@@ -130,6 +133,16 @@ func (e *engineTest) raw(frame []byte) {
 	copy(e.alloc(uint32(len(frame))), frame)
 	e.submit(uint32(len(frame)))
 	e.settle()
+	e.idle()
+}
+
+// idle pumps as the host does when it has nothing else to do.
+func (e *engineTest) idle() {
+	for e.host.scheduled > 0 {
+		e.host.scheduled = 0
+		e.pump()
+		e.settle()
+	}
 }
 
 func opened(t *testing.T) *engineTest {
@@ -471,6 +484,8 @@ func TestMalformedFramesAreRefusedWhole(t *testing.T) {
 		}
 		clear(e.host.replies)
 		e.closeScans(func(*openScan) bool { return true })
+		e.endWatches(func(callKey) bool { return true })
+		e.settle()
 	}
 	if refused < 1000 {
 		t.Error("only", refused, "frames were refused")

@@ -7,6 +7,7 @@ import (
 
 	"tempestkv/kv"
 	"tempestkv/kv/base"
+	"tempestkv/kv/iterator"
 )
 
 // The frame format; docs/PROTOCOL.md describes it.
@@ -23,23 +24,43 @@ const (
 	maxReplyBody = maxFrameBytes - replyBytes - frameHeaderSize - entryHeaderSize
 
 	badFrameID = 0xffffffff
+	noticeID   = 0xfffffffe
 
 	statusOK       = 0
 	statusNotFound = 1
 	statusError    = 2
 
-	opOpen      = 0
-	opWrite     = 1
-	opGet       = 2
-	opGetMany   = 3
-	opScan      = 4
-	opScanNext  = 5
-	opScanClose = 6
-	opStats     = 7
-	opClose     = 8
-	opPanic     = 127
+	opOpen            = 0
+	opWrite           = 1
+	opGet             = 2
+	opGetMany         = 3
+	opScan            = 4
+	opScanNext        = 5
+	opScanClose       = 6
+	opStats           = 7
+	opClose           = 8
+	opSnapshot        = 9
+	opSnapshotClose   = 10
+	opCount           = 11
+	opApproximateSize = 12
+	opFlush           = 13
+	opCompact         = 14
+	opWatch           = 16
+	opWatchNext       = 17
+	opWatchClose      = 18
+	opPanic           = 127
 
-	flagStrict = 1
+	flagStrict      = 1
+	flagConditional = 2
+
+	getSequence = 1
+	getSnapshot = 2
+
+	scanSnapshot = 64
+
+	watchHasSince = 1
+	watchValues   = 2
+	watchGap      = 1
 
 	scanReverse        = 1
 	scanHasLower       = 2
@@ -148,6 +169,18 @@ func (r *request) release() {
 	}
 }
 
+// background lets a call go on without the frame's bytes, and without holding
+// up settle for longer than it can help.
+func (r *request) background(f func()) {
+	r.bridge.slow++
+	r.release()
+	go func() {
+		f()
+		r.bridge.slow--
+		r.bridge.unanswered--
+	}()
+}
+
 // bufferPool keeps the buffers of frames that are done, for the next ones.
 type bufferPool struct {
 	bufs  [4][]byte
@@ -249,6 +282,78 @@ func (c *cursor) bytes() ([]byte, bool) {
 	b := c.b[:n:n]
 	c.b = c.b[n:]
 	return b, true
+}
+
+func (c *cursor) u64() (uint64, bool) {
+	if len(c.b) < 8 {
+		return 0, false
+	}
+	v := binary.LittleEndian.Uint64(c.b)
+	c.b = c.b[8:]
+	return v, true
+}
+
+func (c *cursor) u8() (byte, bool) {
+	if len(c.b) == 0 {
+		return 0, false
+	}
+	v := c.b[0]
+	c.b = c.b[1:]
+	return v, true
+}
+
+// bounds reads a range, whose flags are those of a scan. It copies the keys:
+// the frame's buffer is reused when it has been answered, and most ranges live
+// on.
+func (c *cursor) bounds(flags byte) (iterator.Bounds, bool) {
+	lower, ok1 := c.bytes()
+	upper, ok2 := c.bytes()
+	b := iterator.Bounds{
+		LowerExclusive: flags&scanLowerExclusive != 0,
+		UpperInclusive: flags&scanUpperInclusive != 0,
+	}
+	if flags&scanHasLower != 0 {
+		b.Lower = append([]byte{}, lower...)
+	}
+	if flags&scanHasUpper != 0 {
+		b.Upper = append([]byte{}, upper...)
+	}
+	return b, ok1 && ok2
+}
+
+// ranges reads a count and so many ranges, each with its flags.
+func (c *cursor) ranges() ([]iterator.Bounds, bool) {
+	n, ok := c.u32()
+	// A range takes at least three bytes, so no count asks for more than came.
+	if !ok || int64(n)*3 > int64(len(c.b)) {
+		return nil, false
+	}
+	list := make([]iterator.Bounds, n)
+	for i := range list {
+		flags, ok1 := c.u8()
+		b, ok2 := c.bounds(flags)
+		if !ok1 || !ok2 {
+			return nil, false
+		}
+		list[i] = b
+	}
+	return list, true
+}
+
+// keys reads a count and so many keys, which share the frame's bytes.
+func (c *cursor) keys() ([][]byte, bool) {
+	n, ok := c.u32()
+	// A key takes at least one byte, so no count asks for more than came.
+	if !ok || int64(n) > int64(len(c.b)) {
+		return nil, false
+	}
+	list := make([][]byte, n)
+	for i := range list {
+		if list[i], ok = c.bytes(); !ok {
+			return nil, false
+		}
+	}
+	return list, true
 }
 
 func appendString(dst []byte, s string) []byte {

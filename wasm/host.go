@@ -38,6 +38,9 @@ func hostSize() float64
 //go:wasmimport tempest truncate
 func hostTruncate(size float64) float64
 
+//go:wasmimport tempest now
+func hostNow() float64
+
 //go:wasmimport tempest failure
 func hostFailure(ptr unsafe.Pointer, n uint32) uint32
 
@@ -115,7 +118,8 @@ func finish(call string, result float64) (int64, error) {
 // waitList holds the device calls that wait for the host, by token.
 type waitList struct {
 	count atomic.Int32
-	mu    sync.Mutex // guards calls
+	used  atomic.Bool // a call has ever waited
+	mu    sync.Mutex  // guards calls
 	calls map[uint32]chan float64
 }
 
@@ -127,6 +131,7 @@ func (l *waitList) wait(token uint32) float64 {
 	l.calls[token] = c
 	l.mu.Unlock()
 	l.count.Add(1)
+	l.used.Store(true)
 	return <-c
 }
 
@@ -150,6 +155,8 @@ var _ host = hostImports{}
 func (hostImports) reply(frame []byte) { hostReply(unsafe.Pointer(&frame[0]), uint32(len(frame))) }
 
 func (hostImports) schedule() { hostSchedule() }
+
+func (hostImports) now() float64 { return hostNow() }
 
 func (hostImports) log(level kv.LogLevel, text string) {
 	if text != "" {

@@ -45,5 +45,6 @@ func wake(token uint32, result float64) {
 //
 //go:wasmexport pump
 func pump() {
+	engine.pump()
 	engine.settle()
 }

@@ -191,6 +191,7 @@ export class Engine {
         this.#replies.push(this.#bytes().slice(start, start + size) as Uint8Array<ArrayBuffer>);
       },
       schedule: (): void => this.#background.post(),
+      now: (): number => Date.now(),
       log: (level: number, pointer: number, size: number): void => {
         const text = decodeLossyText(this.#bytes().slice(pointer >>> 0, (pointer >>> 0) + size));
         if (level === LogLevel.error) console.error(`tempestkv: ${text}`);

@@ -21,7 +21,7 @@ const unused = (name) => () => {
   throw new Error(`import ${name} was called`);
 };
 go.importObject.tempest = Object.fromEntries(
-  ['reply', 'schedule', 'log', 'read', 'write', 'sync', 'size', 'truncate', 'failure'].map((name) => [name, unused(name)]),
+  ['reply', 'schedule', 'log', 'read', 'write', 'sync', 'size', 'truncate', 'failure', 'now'].map((name) => [name, unused(name)]),
 );
 const { instance } = await WebAssembly.instantiate(readFileSync(process.argv[2]), go.importObject);
 process.on('exit', (code) => {
