@@ -97,6 +97,7 @@ type openScan struct {
 	key  callKey
 	next chan scanNext
 	quit chan struct{} // closed when the scan is
+	scan *kv.Scan      // nil until it has begun
 }
 
 type scanNext struct {
@@ -474,14 +475,22 @@ func (b *bridge) askScan(key callKey, n scanNext) error {
 // closeScans forgets the scans that which names; their goroutines answer what
 // still waits and end.
 func (b *bridge) closeScans(which func(*openScan) bool) {
+	var begun []*kv.Scan
 	b.mu.Lock()
-	defer b.mu.Unlock()
 	for key, s := range b.scans {
 		if which(s) {
 			delete(b.scans, key)
 			close(s.quit)
 			close(s.next)
+			if s.scan != nil {
+				begun = append(begun, s.scan)
+			}
 		}
+	}
+	b.mu.Unlock()
+	// Who waits for its next run waits no longer.
+	for _, scan := range begun {
+		scan.Close()
 	}
 }
 
@@ -495,6 +504,9 @@ func (b *bridge) serveScan(db *kv.DB, at *kv.Snapshot, s *openScan, opts kv.Scan
 	scan, err := start(ctx, &opts)
 	if err == nil {
 		defer scan.Close()
+		b.mu.Lock()
+		s.scan = scan
+		b.mu.Unlock()
 	}
 	var held []byte
 	for n := range s.next {

@@ -31,6 +31,8 @@ export interface Link {
 export interface ClientEvents {
   /** The engine tells something unasked: a name, and figures. */
   notice(name: string, figures: Record<string, number>): void;
+  /** Background work has failed, or the store has become read-only. */
+  failed(error: TempestError): void;
 
   /** The store has been let go; where the engine died, with the error that calls are given. */
   ended(error: TempestError | undefined): void;
@@ -326,6 +328,10 @@ export class Client {
   #settleOther(reader: FrameReader): void {
     const { id, bytes, start, end } = reader;
     if (id === NOTICE_ID) {
+      if (reader.status === Status.error) {
+        this.events?.failed(reader.error());
+        return;
+      }
       const body = new BodyReader(bytes, start, end);
       this.events?.notice(body.text(), body.figures());
       return;

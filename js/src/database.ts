@@ -113,6 +113,7 @@ export class Database<K = string, V = unknown> extends Namespace<K, V> {
     this.#space = space;
     client.events = {
       notice: (name, figures) => this.dispatchEvent(new DatabaseEvent(name, figures)),
+      failed: (error) => this.dispatchEvent(new DatabaseEvent('error', error)),
       ended: (error) => {
         if (error !== undefined) this.dispatchEvent(new DatabaseEvent('error', error));
         this.dispatchEvent(new DatabaseEvent('close', undefined));

@@ -20,7 +20,10 @@ export interface DatabaseEventMap {
   /** The store has been let go: closed, destroyed, or left by an engine that died. It may be another's now. */
   close: DatabaseEvent<undefined>;
 
-  /** The engine has died; `detail` is the error that its calls reject with. */
+  /**
+   * The engine has died, and `detail` is the error that its calls reject with; or it has become read-only, or a flush or a compaction has
+   * failed, and `detail` says why.
+   */
   error: DatabaseEvent<TempestError>;
 
   /** The engine has merged tables into new ones. */
