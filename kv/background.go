@@ -106,9 +106,12 @@ func (j *job) giveWay() error {
 		db.busy.Add(-1)
 		select {
 		case <-*flushed:
+			db.busy.Add(1)
 		case <-db.ended:
+			// Of a flush that ended too late to be told of there is no more news.
+			db.busy.Add(1)
+			return errStopped
 		}
-		db.busy.Add(1)
 	}
 	select {
 	case <-db.ended:
