@@ -143,7 +143,7 @@ const CLEAR_NAMES = rangeNames('durability', 'signal', 'keyEncoding');
 const SUB_NAMES: ReadonlySet<string> = new Set(['keyEncoding', 'valueEncoding']);
 const OPERATION_NAMES: Readonly<Record<string, ReadonlySet<string>>> = {
   put: new Set(['type', 'sub', 'key', 'value', 'ttl']),
-  delete: new Set(['type', 'sub', 'key']),
+  delete: new Set(['type', 'sub', 'key', 'value']),
   clear: new Set(['type', 'sub', 'range']),
 };
 const PLAIN_RANGE_NAMES = rangeNames();

@@ -26,22 +26,22 @@ export async function listen(page, ledger) {
   };
 }
 
-/** Opens the store in the page and checks it against the ledger. Returns how many logs the store has. */
+/** Opens the store in the page and checks it against the ledger. Returns how many tables the store has. */
 export async function reopen(page, ledger, name, options) {
-  const { sequence, entries, logs } = await inTime(
+  const { sequence, entries, tables } = await inTime(
     'the store opens and is read',
     page.evaluate(
       async ([name, options]) => {
         const { open } = await import('/dist/index.js');
         const { contents } = await import('/pages/stream.js');
         globalThis.db = await open(name, options);
-        return { sequence: db.recovery.sequence, entries: await contents(db), logs: (await db.stats()).logs };
+        return { sequence: db.recovery.sequence, entries: await contents(db), tables: (await db.stats()).tables };
       },
       [name, options],
     ),
   );
   ledger.check(sequence, entries);
-  return logs;
+  return tables;
 }
 
 /** Starts the stream of writes in the page. It ends with the page. */

@@ -18,7 +18,7 @@ for (const durability of ['relaxed', 'strict']) {
       for (let round = 0; round < ROUNDS; round++) {
         const page = await setting.page();
         const reports = await listen(page, ledger);
-        // Small memtables, so that the kill falls between logs too, and recovery meets many.
+        // Small memtables, so that the kill falls into flushes and compactions too.
         const memtableBytes = round % 3 === 2 ? undefined : random(64 << 10, 256 << 10);
         await reopen(page, ledger, 'killed', { durability, memtableBytes });
         const moment = random(0, 3) === 0 ? random(1, 20) : random(20, 4000);
@@ -30,8 +30,8 @@ for (const durability of ['relaxed', 'strict']) {
       }
       t.diagnostic(`killed after ${moments.join(', ')} acknowledged writes`);
       const page = await setting.page();
-      const logs = await reopen(page, ledger, 'killed', { durability });
-      assert.ok(logs > 3, `the logs rotated: there are ${logs}`);
+      const tables = await reopen(page, ledger, 'killed', { durability });
+      assert.ok(tables > 0, 'memtables were flushed');
       await page.evaluate(() => db.close());
       await reopen(page, ledger, 'killed', { durability });
     } finally {
