@@ -60,10 +60,13 @@ type bridge struct {
 	db     *kv.DB
 	closed bool
 
-	mu        sync.Mutex // guards what follows, up to watches
+	mu        sync.Mutex // guards what follows, up to exports
 	scans     map[callKey]*openScan
 	snapshots map[callKey]*kv.Snapshot
 	watches   map[callKey]*openWatch
+	exports   map[callKey]*openExport
+
+	importer *volume.Importer // nil where no import is under way
 
 	// turn lets background jobs go on, of which parked wait for it.
 	turn   chan struct{}
@@ -115,6 +118,7 @@ func newBridge(h host, d volume.Device) *bridge {
 		scans:     map[callKey]*openScan{},
 		snapshots: map[callKey]*kv.Snapshot{},
 		watches:   map[callKey]*openWatch{},
+		exports:   map[callKey]*openExport{},
 	}
 }
 
@@ -235,7 +239,7 @@ func (b *bridge) dispatch(r *request, e entry) {
 
 // start is dispatch; an error has not been answered yet.
 func (b *bridge) start(r *request, e entry) error {
-	if b.db == nil && e.op != opOpen && e.op != opPanic {
+	if b.db == nil && e.op != opOpen && e.op != opPanic && e.op != opImport && e.op != opImportEnd {
 		if b.closed {
 			return kv.ErrClosed
 		}
@@ -271,7 +275,7 @@ func (b *bridge) start(r *request, e entry) error {
 		r.answer(e.id, nil)
 	case opStats:
 		b.stats(r, e.id)
-	case opSnapshot, opCount, opApproximateSize, opFlush, opCompact:
+	case opSnapshot, opCount, opApproximateSize, opFlush, opCompact, opVerify, opExport:
 		return b.maintain(r, e)
 	case opSnapshotClose:
 		return b.closeSnapshot(r, e)
@@ -281,6 +285,12 @@ func (b *bridge) start(r *request, e entry) error {
 		return b.watchNext(r, e)
 	case opWatchClose:
 		return b.closeWatch(r, e)
+	case opExportNext:
+		return b.exportNext(r, e)
+	case opExportClose:
+		return b.closeExport(r, e)
+	case opImport, opImportEnd:
+		return b.importPiece(r, e)
 	case opClose:
 		b.close(r, e.id)
 	case opPanic:
@@ -293,7 +303,7 @@ func (b *bridge) start(r *request, e entry) error {
 
 // open opens the volume on the host's device, and the DB in it.
 func (b *bridge) open(r *request, e entry) error {
-	if b.db != nil || b.closed {
+	if b.db != nil || b.closed || b.importer != nil {
 		return base.Wrap(kv.ErrInvalidArgument, "the engine has been opened already", nil)
 	}
 	opts, err := readOpenOptions(e.body)
@@ -617,6 +627,7 @@ func appendFigures(dst []byte, figures []figure) []byte {
 func (b *bridge) close(r *request, id uint32) {
 	b.closeScans(func(*openScan) bool { return true })
 	b.endWatches(func(callKey) bool { return true })
+	b.endExports(func(callKey) bool { return true })
 	b.mu.Lock()
 	clear(b.snapshots)
 	b.mu.Unlock()

@@ -103,6 +103,10 @@ func (b *bridge) maintain(r *request, e entry) error {
 		f = func() ([]byte, error) { return b.snapshot(db, callKey{r.session, e.id}) }
 	case opFlush:
 		f = func() ([]byte, error) { return nil, db.Flush(ctx) }
+	case opVerify:
+		f = func() ([]byte, error) { return verify(db) }
+	case opExport:
+		f = func() ([]byte, error) { return b.export(db, callKey{r.session, e.id}) }
 	default:
 		bounds, ok := c.bounds(e.flags)
 		if !ok {
@@ -150,6 +154,27 @@ func (b *bridge) snapshot(db *kv.DB, key callKey) ([]byte, error) {
 		return nil, base.Wrap(kv.ErrInvalidArgument, "the id is that of an open snapshot", nil)
 	}
 	return binary.LittleEndian.AppendUint64(nil, uint64(s.Seq())), nil
+}
+
+func verify(db *kv.DB) ([]byte, error) {
+	report, err := db.Verify(ctx)
+	if err != nil {
+		return nil, err
+	}
+	body := binary.LittleEndian.AppendUint32(nil, uint32(len(report.Problems)))
+	for _, text := range report.Problems {
+		body = appendString(body, text)
+	}
+	return appendFigures(body, []figure{
+		{"tables", float64(report.Tables)},
+		{"tableBytes", float64(report.TableBytes)},
+		{"entries", float64(report.Entries)},
+		{"logs", float64(report.Logs)},
+		{"logBytes", float64(report.LogBytes)},
+		{"tombstones", float64(report.Tombstones)},
+		{"expiring", float64(report.Expiring)},
+		{"rangeTombstones", float64(report.RangeTombstones)},
+	}), nil
 }
 
 // notice tells the host of something that nobody asked for.

@@ -45,9 +45,15 @@ const (
 	opApproximateSize = 12
 	opFlush           = 13
 	opCompact         = 14
+	opVerify          = 15
 	opWatch           = 16
 	opWatchNext       = 17
 	opWatchClose      = 18
+	opExport          = 19
+	opExportNext      = 20
+	opExportClose     = 21
+	opImport          = 22
+	opImportEnd       = 23
 	opPanic           = 127
 
 	flagStrict      = 1
@@ -70,6 +76,9 @@ const (
 	scanKeysOnly       = 32
 
 	scanEnded = 1
+
+	exportLast  = 1
+	importAbort = 1
 
 	tagMemtableBytes = 1
 

@@ -261,6 +261,26 @@ func (l *Log) closeFile() error {
 	return f.Close()
 }
 
+// Copy returns a manifest file that says what this one does, for a place that
+// gets copies of the tables and of no logs, and its name, which no other file
+// has.
+func (l *Log) Copy() (vfs.FileDesc, []byte) {
+	state := l.state
+	state.LogNum, state.PrevLogNum = 0, 0
+	var b appender
+	// An append to memory does not fail, and an edit is never too large.
+	wal.NewWriter(&b, 0).AddRecord(state.snapshot(l.version).AppendTo(nil))
+	return vfs.FileDesc{Type: vfs.TypeManifest, Num: state.NextFileNum}, b
+}
+
+// appender is a file in memory.
+type appender []byte
+
+func (a *appender) Append(p []byte) error {
+	*a = append(*a, p...)
+	return nil
+}
+
 // Close makes the last sync marker durable and closes the file. Versions stay
 // as they are.
 func (l *Log) Close() error {
