@@ -67,7 +67,7 @@ func checkSet(t *rapid.T, s *Set, snapshots int) {
 		if i > 0 && s.cmp.Compare(s.key(i-1), s.key(i)) >= 0 {
 			t.Fatalf("point %d is not behind the one before", i)
 		}
-		if len(own) > snapshots+1 || slices.Equal(own, before) || !slices.IsSortedFunc(own, func(a, b base.SeqNum) int { return compareSeqs(b, a) }) {
+		if len(own) > snapshots+1 || slices.Equal(own, before) || !slices.IsSortedFunc(own, func(a, b base.SeqNum) int { return int(b) - int(a) }) {
 			t.Fatalf("fragment %d has %d, the one before %d, with %d snapshots", i, own, before, snapshots)
 		}
 		before = own

@@ -51,11 +51,11 @@ func New(cmp *base.Comparer, tombstones []Tombstone, snapshots []base.SeqNum) *S
 	if len(ts) == 0 {
 		return nil
 	}
-	slices.SortFunc(bounds, cmp.Compare)
+	sort.Slice(bounds, func(i, j int) bool { return cmp.Compare(bounds[i], bounds[j]) < 0 })
 	bounds = slices.CompactFunc(bounds, func(a, b []byte) bool { return cmp.Compare(a, b) == 0 })
-	slices.SortFunc(ts, func(a, b Tombstone) int { return compareSeqs(b.Seq, a.Seq) })
+	sort.Slice(ts, func(i, j int) bool { return ts[i].Seq > ts[j].Seq })
 	snapshots = slices.Clone(snapshots)
-	slices.Sort(snapshots)
+	sort.Slice(snapshots, func(i, j int) bool { return snapshots[i] < snapshots[j] })
 	return assemble(cmp, bounds, paint(cmp, ts, bounds, snapshots))
 }
 
@@ -89,8 +89,8 @@ func paint(cmp *base.Comparer, ts []Tombstone, bounds [][]byte, snapshots []base
 			}
 		}
 		oldest = sees
-		start, _ := slices.BinarySearchFunc(bounds, t.Start, cmp.Compare)
-		end, _ := slices.BinarySearchFunc(bounds, t.End, cmp.Compare)
+		start := sort.Search(len(bounds), func(i int) bool { return cmp.Compare(bounds[i], t.Start) >= 0 })
+		end := sort.Search(len(bounds), func(i int) bool { return cmp.Compare(bounds[i], t.End) >= 0 })
 		for i := find(start); i < end; i = find(i) {
 			layers = append(layers, layer{i, t.Seq})
 			open[i] = i + 1
@@ -131,16 +131,6 @@ func assemble(cmp *base.Comparer, bounds [][]byte, layers []layer) *Set {
 		s.points = append(s.points, point{len(s.keys), len(s.seqs)})
 	}
 	return s
-}
-
-func compareSeqs(a, b base.SeqNum) int {
-	switch {
-	case a < b:
-		return -1
-	case a > b:
-		return 1
-	}
-	return 0
 }
 
 // Empty reports whether no key is covered.
@@ -247,7 +237,7 @@ func Tombstones(sets ...*Set) []Tombstone {
 	for _, s := range sets {
 		out = s.appendTombstones(out)
 	}
-	slices.SortFunc(out, func(a, b Tombstone) int { return compareSeqs(a.Seq, b.Seq) })
+	sort.Slice(out, func(i, j int) bool { return out[i].Seq < out[j].Seq })
 	return out
 }
 
@@ -263,8 +253,10 @@ func (s *Set) appendTombstones(dst []Tombstone) []Tombstone {
 			layers = append(layers, layer{i, seq})
 		}
 	}
-	// Stable: the fragments of each stay in order.
-	slices.SortStableFunc(layers, func(a, b layer) int { return compareSeqs(a.seq, b.seq) })
+	sort.Slice(layers, func(i, j int) bool {
+		a, b := layers[i], layers[j]
+		return a.seq < b.seq || a.seq == b.seq && a.bound < b.bound
+	})
 	for i, l := range layers {
 		if i == 0 || layers[i-1].seq != l.seq {
 			dst = append(dst, Tombstone{Start: s.key(l.bound), Seq: l.seq})
