@@ -55,6 +55,10 @@ build/router/router.mjs: $(ROUTER_SOURCES)
 	node wasm/pack.mjs build/router.wasm build/router/app.wasm
 	cp workers/router.mjs $@
 
+workers/test/node_modules/.package-lock.json: workers/test/package.json workers/test/package-lock.json
+	npm ci --prefix workers/test --no-audit --no-fund
+	touch $@
+
 js/node_modules/.package-lock.json: js/package.json js/package-lock.json
 	npm ci --prefix js --no-audit --no-fund
 	touch $@
@@ -80,7 +84,7 @@ site/dist/index.html: js/dist/index.js site/node_modules/.package-lock.json $(SI
 	touch $@
 
 .PHONY: test
-test: check test-go test-interop test-wasm test-js test-workers test-browser size ## everything CI runs
+test: check test-go test-interop test-wasm test-js test-workers test-router test-browser size ## everything CI runs
 
 .PHONY: check
 check: js/dist/index.js ## formatting, vet, modules, builds for every target, types
@@ -120,6 +124,11 @@ test-js: js/dist/index.js ## the package's tests in Node
 .PHONY: test-workers
 test-workers: js/dist/index.js js/test/workers/node_modules/.package-lock.json ## the package in Cloudflare's runtime, restarts and kills included
 	npm test --prefix js/test/workers
+
+.PHONY: test-router
+test-router: js/dist/index.js build/router/router.mjs workers/test/node_modules/.package-lock.json ## the router and the example Worker in Cloudflare's runtime
+	npm test --prefix workers/test
+	node workers/size.mjs
 
 .PHONY: chromium
 chromium:
@@ -163,4 +172,4 @@ soak: ## what takes longer: many more model checks, crashes and fuzzing
 
 .PHONY: clean
 clean: ## remove what was built
-	rm -rf build js/dist site/dist js/node_modules site/node_modules bench/node_modules interop/node_modules js/test/workers/node_modules
+	rm -rf build js/dist site/dist js/node_modules site/node_modules bench/node_modules interop/node_modules js/test/workers/node_modules workers/test/node_modules

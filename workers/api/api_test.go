@@ -562,6 +562,7 @@ func TestABatchIsAllOrNothing(t *testing.T) {
 		"a time to live in words":           {`{"operations":[{"type":"put","key":"x","value":1,"ttl":"soon"}]}`, 400, "MALFORMED_REQUEST"},
 		"a reserved key":                    {`{"operations":[{"type":"put","key":"x","value":1},{"type":"put","key":{"base64":"//8="},"value":1}]}`, 400, "TEMPEST_INVALID_KEY"},
 		"a key that is too long":            {`{"operations":[{"type":"put","key":"` + strings.Repeat("k", base.MaxKeyBytes+1) + `","value":1}]}`, 400, "TEMPEST_INVALID_KEY"},
+		"too many conditions":               {`{"operations":[{"type":"put","key":"x","value":1}],"if":[` + strings.Repeat(`{"key":"x","match":null},`, 100) + `{"key":"x","match":null}]}`, 400, "MALFORMED_REQUEST"},
 		"a condition without a key":         {`{"operations":[{"type":"put","key":"x","value":1}],"if":[{"match":1}]}`, 400, "MALFORMED_REQUEST"},
 		"a condition without a match":       {`{"operations":[{"type":"put","key":"x","value":1}],"if":[{"key":"x"}]}`, 400, "MALFORMED_REQUEST"},
 		"a condition of text":               {`{"operations":[{"type":"put","key":"x","value":1}],"if":[{"key":"x","match":"\"1\""}]}`, 400, "MALFORMED_REQUEST"},

@@ -182,6 +182,9 @@ func (c *call) condition(forms []conditionForm) (*Condition, error) {
 	if len(forms) == 0 {
 		return nil, nil
 	}
+	if len(forms) > MaxConditions {
+		return nil, malformed("a batch has at most " + strconv.Itoa(MaxConditions) + " conditions")
+	}
 	keys := make([][]byte, len(forms))
 	wanted := make([]uint64, len(forms))
 	for i, f := range forms {

@@ -32,6 +32,9 @@ const (
 	MaxPageLimit = 1000
 
 	defaultPageLimit = 100
+
+	// MaxConditions is how many conditions a batch has at most.
+	MaxConditions = 100
 )
 
 // Config configures a Handler.

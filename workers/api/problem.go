@@ -40,12 +40,14 @@ const (
 	codeMediaType    = "UNSUPPORTED_MEDIA_TYPE"
 	codeTooLarge     = "TOO_LARGE"
 	codeInternal     = "INTERNAL"
+)
 
-	codeNotFound    = "TEMPEST_NOT_FOUND"
-	codeConflict    = "TEMPEST_CONFLICT"
-	codeInvalidKey  = "TEMPEST_INVALID_KEY"
-	codeWorkerDied  = "TEMPEST_WORKER_DIED"
-	codeUnavailable = http.StatusServiceUnavailable
+// Those of the engine's codes that are said here too.
+const (
+	codeNotFound   = "TEMPEST_NOT_FOUND"
+	codeConflict   = "TEMPEST_CONFLICT"
+	codeInvalidKey = "TEMPEST_INVALID_KEY"
+	codeWorkerDied = "TEMPEST_WORKER_DIED"
 )
 
 func malformed(detail string) *problem { return fault(http.StatusBadRequest, codeMalformed, detail) }
@@ -60,12 +62,12 @@ var statuses = map[string]int{
 	"TEMPEST_INVALID_ARGUMENT": http.StatusBadRequest,
 	"TEMPEST_NOT_SUPPORTED":    http.StatusNotImplemented,
 	"TEMPEST_QUOTA_EXCEEDED":   http.StatusInsufficientStorage,
-	"TEMPEST_BUSY":             codeUnavailable,
-	"TEMPEST_CLOSED":           codeUnavailable,
-	"TEMPEST_FENCED":           codeUnavailable,
-	"TEMPEST_LOCKED":           codeUnavailable,
-	"TEMPEST_READONLY":         codeUnavailable,
-	codeWorkerDied:             codeUnavailable,
+	"TEMPEST_BUSY":             http.StatusServiceUnavailable,
+	"TEMPEST_CLOSED":           http.StatusServiceUnavailable,
+	"TEMPEST_FENCED":           http.StatusServiceUnavailable,
+	"TEMPEST_LOCKED":           http.StatusServiceUnavailable,
+	"TEMPEST_READONLY":         http.StatusServiceUnavailable,
+	codeWorkerDied:             http.StatusServiceUnavailable,
 }
 
 // problemOf turns any error into a problem.
@@ -94,7 +96,7 @@ func problemOf(err error) *problem {
 	}
 	// The object could not be reached, or its engine died under the call. It is
 	// rebuilt by the next one; whether a write happened is unknown.
-	return fault(codeUnavailable, codeWorkerDied, err.Error())
+	return fault(http.StatusServiceUnavailable, codeWorkerDied, err.Error())
 }
 
 // refuse answers with a problem.
@@ -106,7 +108,7 @@ func refuse(w http.ResponseWriter, err error) {
 	}
 	h.Set("Content-Type", "application/problem+json")
 	h.Set("Cache-Control", "no-store")
-	if p.Status == codeUnavailable {
+	if p.Status == http.StatusServiceUnavailable {
 		h.Set("Retry-After", strconv.Itoa(retrySeconds))
 	}
 	w.WriteHeader(p.Status)
