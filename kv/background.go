@@ -15,8 +15,8 @@ import (
 
 // stepBytes is how many bytes of entries a background job works through before
 // it gives way. It is counted in bytes and never in time: the clock of an edge
-// worker stands still. In a browser it is some 3 ms of work.
-const stepBytes = 128 << 10
+// worker stands still. In a browser it is some 1 to 2 ms of work.
+const stepBytes = 64 << 10
 
 // errStopped ends a background job of a DB that closes.
 var errStopped = errors.New("tempestkv: background job stopped")
@@ -245,6 +245,11 @@ func (db *DB) schedule() {
 			db.startCompaction(c)
 		}
 	}
+	isIdle := len(db.imm) == 0 && db.compacting == nil
+	db.stopShrink.Store(!isIdle)
+	if fs, ok := db.fs.(vfs.Shrinker); ok && isIdle && db.shrinkDue && !db.isShrinking && !db.backoff {
+		db.startShrink(fs)
+	}
 }
 
 // backgroundFailed notes the error of a job. The next rotation, or a write that
@@ -306,6 +311,34 @@ func (db *DB) remove(files ...vfs.FileDesc) {
 	}
 }
 
+// startShrink gives back space between the files, as far as the place can do
+// that, until other work comes up.
+func (db *DB) startShrink(fs vfs.Shrinker) {
+	db.shrinkDue, db.isShrinking = false, true
+	db.stopShrink.Store(false)
+	j := &job{db: db, isLow: true}
+	db.spawn(func() {
+		var err error
+		for err == nil && !db.stopShrink.Load() {
+			var moved int64
+			if moved, err = fs.Shrink(stepBytes); moved == 0 {
+				break
+			}
+			if err == nil {
+				err = j.giveWay()
+			}
+		}
+		isStopped := db.stopShrink.Load()
+		db.tell(func() {
+			db.isShrinking = false
+			db.shrinkDue = db.shrinkDue || isStopped
+			if err != nil && !errors.Is(err, errStopped) {
+				db.opts.Logger(LogWarning, "giving space back: "+err.Error())
+			}
+		})
+	})
+}
+
 // collect removes the garbage, to its end even where the DB closes. What
 // cannot be removed is an orphan, for the next Open.
 func (db *DB) collect() {
@@ -317,6 +350,7 @@ func (db *DB) collect() {
 		if len(b.garbage) == 0 {
 			b.collecting = false
 			b.garbageMu.Unlock()
+			go db.tell(func() { db.shrinkDue = true })
 			return
 		}
 		files := b.garbage

@@ -43,8 +43,9 @@ type DB struct {
 
 	// isStalled says that writes wait for room; isBusy how many background
 	// jobs do neither wait for their host nor for each other.
-	isStalled atomic.Bool
-	busy      atomic.Int32
+	isStalled  atomic.Bool
+	stopShrink atomic.Bool // there is something better to do
+	busy       atomic.Int32
 
 	// What follows belongs to the worker.
 	mem      *layer
@@ -67,6 +68,8 @@ type DB struct {
 	manuals       []*manual   // what Compact was asked for
 	waiters       []*await
 	waking        bool // the waiters are being asked
+	shrinkDue     bool // files were removed since space was given back
+	isShrinking   bool
 	watches       []*Watch
 	doubtful      []*manifest.FileMeta
 	metrics       Metrics
