@@ -9,10 +9,15 @@
 // visible sequence number, then the answers.
 //
 //	Put, Delete, Apply ──▶ writes ─┐
-//	Get, GetMany       ──▶ gets   ─┼─▶ worker ──▶ log, memtable
-//	Scan               ──▶ scans  ─┘      │
-//	   ▲                                  └─▶ a goroutine a scan, at a read state
+//	Get, GetMany       ──▶ gets   ─┼─▶ worker ──▶ log, memtable, manifest
+//	Scan               ──▶ scans  ─┘   │  ▲
+//	   ▲                               │  └─▶ flush, compaction ──▶ tables
+//	   │                               └─▶ a goroutine a scan, at a read state
 //	   └────────── runs of entries, channel of 64 ─────┘
+//
+// A memtable that is full is flushed to a table of level 0, and tables are
+// compacted level by level, both by goroutines of their own that change nothing
+// but hand the worker what they made.
 //
 // A read sees every write that was acknowledged, or sent by the same
 // goroutine, before it. A scan sees one moment, that of its start.
