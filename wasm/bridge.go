@@ -354,6 +354,9 @@ func readOpenOptions(body []byte) (*kv.Options, error) {
 				return nil, base.Wrap(kv.ErrInvalidArgument, "a memtable of more than 256 MiB", nil)
 			}
 			opts.MemtableBytes = int(value)
+			// Who wants small memtables wants little memory.
+			opts.BlockCacheBytes = min(2*int64(value), 8<<20)
+			opts.TableCacheBytes = min(8*int64(value), 32<<20)
 		default:
 			return nil, base.Wrap(kv.ErrNotSupported, "unknown option of open", nil)
 		}
