@@ -206,7 +206,8 @@ func (s *storeWriter) beginTable(reserve int64) error {
 	return nil
 }
 
-func (s *storeWriter) finishTable() error {
+// endTable makes the table that is being written durable.
+func (s *storeWriter) endTable() (sst.Meta, error) {
 	meta, err := s.w.Finish()
 	if err == nil {
 		err = s.file.Sync()
@@ -215,6 +216,12 @@ func (s *storeWriter) finishTable() error {
 		err = e
 	}
 	s.file = nil
+	return meta, err
+}
+
+// finishTable ends a table and adds it to the store.
+func (s *storeWriter) finishTable() error {
+	meta, err := s.endTable()
 	if err != nil {
 		return err
 	}

@@ -30,6 +30,9 @@ type Options struct {
 	// is 1 MiB.
 	RotateBytes int64
 
+	// AllowMissing opens a store of which tables are missing, for a repair.
+	AllowMissing bool
+
 	// Obsolete, which may be nil, is told of tables that no version has any
 	// more: see NewVersion.
 	Obsolete func([]*FileMeta)

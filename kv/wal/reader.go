@@ -82,6 +82,9 @@ func (r *Reader) Offset() int64 { return r.end }
 // the start of the log.
 func (r *Reader) Start() int64 { return r.start }
 
+// End returns where that record ends.
+func (r *Reader) End() int64 { return r.pos }
+
 // Next returns the next record; its bytes are valid until the next call.
 //
 // io.EOF where the log ends in order: at the end of the file, or where only
