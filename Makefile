@@ -156,7 +156,7 @@ size: js/dist/index.js ## what a page downloads; fails over its budget
 # Minimising the large seeds of some targets would take all of the time.
 .PHONY: fuzz
 fuzz: ## every fuzz target for FUZZTIME
-	@for p in $$(go list ./kv/...); do \
+	@for p in $$(go list ./kv/... ./workers/...); do \
 	  for t in $$(go test -list '^Fuzz' $$p | grep '^Fuzz' || true); do \
 	    go test -run='^$$' -fuzz="^$$t\$$" -fuzztime=$(FUZZTIME) -fuzzminimizetime=20x $$p; \
 	  done; \

@@ -1,6 +1,7 @@
 package api_test
 
 import (
+	"context"
 	"encoding/base64"
 	"encoding/json"
 	"errors"
@@ -14,7 +15,9 @@ import (
 	"testing"
 
 	"tempestkv/kv/base"
+	"tempestkv/kv/batch"
 	"tempestkv/workers/api"
+	"tempestkv/workers/object"
 )
 
 func TestValuesComeBackAsTheyWerePut(t *testing.T) {
@@ -296,6 +299,52 @@ func TestVersionsAreETags(t *testing.T) {
 	s.must(412, "PUT", path, "4", match(third))
 	s.must(204, "PUT", path, "4", noneMatch("*"))
 	s.must(204, "DELETE", path, "", noneMatch(third))
+}
+
+// meddler writes to a key between the look at its version and the write.
+type meddler struct {
+	api.Store
+	times  int
+	meddle func(*batch.Batch)
+}
+
+func (m *meddler) Write(ctx context.Context, b *batch.Batch, condition *api.Condition) (uint64, error) {
+	if m.times > 0 {
+		m.times--
+		var own batch.Batch
+		m.meddle(&own)
+		if _, err := m.Store.Write(ctx, &own, nil); err != nil {
+			return 0, err
+		}
+	}
+	return m.Store.Write(ctx, b, condition)
+}
+
+func TestOnlyWhatBreaksAConditionIsAConflict(t *testing.T) {
+	remove := func(b *batch.Batch) { b.Delete([]byte("a")) }
+	clear := func(b *batch.Batch) { b.DeleteRange(nil, []byte("z")) }
+	put := func(b *batch.Batch) { b.Put([]byte("a"), []byte("meddled")) }
+	both := func(b *batch.Batch) { put(b); remove(b) }
+	for name, test := range map[string]struct {
+		times  int
+		meddle func(*batch.Batch)
+		status int
+	}{
+		"a delete of what is missing": {1, remove, 204},
+		"a clear of nothing":          {3, clear, 204},
+		"a value that came and went":  {1, both, 204},
+		"a value":                     {1, put, 412},
+		"deletes without an end":      {1000, remove, 503},
+	} {
+		s := newSite(t)
+		s.must(204, "DELETE", "/v1/notes/a", "")
+		m := &meddler{Store: &object.Store{Door: s.object("notes")}, times: test.times, meddle: test.meddle}
+		s.handler = api.New(api.Config{Tokens: []string{token}, Open: func(string) (api.Store, error) { return m, nil }})
+		s.must(test.status, "PUT", "/v1/notes/a", "1", "If-None-Match: *")
+		if a := s.must(map[int]int{204: 200, 412: 200, 503: 404}[test.status], "GET", "/v1/notes/a", ""); (a.body == "1") != (test.status == 204) {
+			t.Errorf("%s: %s", name, a.body)
+		}
+	}
 }
 
 func TestValuesEnd(t *testing.T) {

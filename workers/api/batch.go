@@ -72,11 +72,7 @@ func (c *call) batch() error {
 	if b.Empty() {
 		return malformed("a batch has operations")
 	}
-	condition, err := c.condition(form.If)
-	if err != nil {
-		return err
-	}
-	seq, err := c.store.Write(c.r.Context(), &b, condition)
+	seq, err := c.commit(&b, func() (*Condition, error) { return c.condition(form.If) })
 	if err != nil {
 		return err
 	}

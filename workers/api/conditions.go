@@ -1,12 +1,14 @@
 package api
 
 import (
+	"errors"
 	"net/http"
 	"slices"
 	"strconv"
 	"strings"
 
 	"tempestkv/kv/batch"
+	"tempestkv/workers/frames"
 )
 
 // etags is what If-Match or If-None-Match names.
@@ -86,25 +88,50 @@ func conflict(detail string) *problem {
 	return fault(http.StatusPreconditionFailed, codeConflict, detail)
 }
 
-// write commits b, which is about the key of the path, if the preconditions of
-// the request hold at that moment.
+// maxTries is how often a write is tried whose condition holds each time it is
+// looked at, and is overtaken each time.
+const maxTries = 16
+
+// commit commits b if the condition that check returns holds, nil for none.
 //
-// A version that was looked up can be gone before the write comes: the write
-// therefore asks that nothing was written to the key since then.
-func (c *call) write(p preconditions, b *batch.Batch) (seq uint64, err error) {
-	if !p.given() {
-		return c.store.Write(c.r.Context(), b, nil)
-	}
-	keys := [][]byte{c.key}
-	moment, versions, err := c.store.Versions(c.r.Context(), keys)
-	if err != nil {
-		return 0, err
-	}
-	if !p.matches(versions[0]) || !p.noneMatches(versions[0]) {
-		if versions[0] == 0 {
-			return 0, conflict("there is no value under this key")
+// A version that was looked up can be gone before the write comes, so the write
+// asks that nothing was written to its keys since then. Where that fails check has
+// another look: what was written may have left the key as it has to be, as the
+// delete of a missing key does, and then it is no conflict.
+func (c *call) commit(b *batch.Batch, check func() (*Condition, error)) (seq uint64, err error) {
+	for range maxTries {
+		condition, err := check()
+		if err != nil {
+			return 0, err
 		}
-		return 0, conflict("the value is of version " + etagOf(versions[0]))
+		seq, err = c.store.Write(c.r.Context(), b, condition)
+		var e *frames.Error
+		if condition == nil || !errors.As(err, &e) || e.Code != codeConflict {
+			return seq, err
+		}
 	}
-	return c.store.Write(c.r.Context(), b, &Condition{Since: moment, Keys: keys})
+	return 0, &frames.Error{Code: codeBusy, Message: "others keep writing to the same keys"}
+}
+
+// write commits b, which is about the key of the path, if the preconditions of
+// the request hold.
+func (c *call) write(p preconditions, b *batch.Batch) (seq uint64, err error) {
+	keys := [][]byte{c.key}
+	return c.commit(b, func() (*Condition, error) {
+		if !p.given() {
+			return nil, nil
+		}
+		moment, versions, err := c.store.Versions(c.r.Context(), keys)
+		if err != nil {
+			return nil, err
+		}
+		switch version := versions[0]; {
+		case p.matches(version) && p.noneMatches(version):
+			return &Condition{Since: moment, Keys: keys}, nil
+		case version == 0:
+			return nil, conflict("there is no value under this key")
+		default:
+			return nil, conflict("the value is of version " + etagOf(version))
+		}
+	})
 }

@@ -46,6 +46,7 @@ const (
 const (
 	codeNotFound   = "TEMPEST_NOT_FOUND"
 	codeConflict   = "TEMPEST_CONFLICT"
+	codeBusy       = "TEMPEST_BUSY"
 	codeInvalidKey = "TEMPEST_INVALID_KEY"
 	codeWorkerDied = "TEMPEST_WORKER_DIED"
 )
@@ -62,7 +63,7 @@ var statuses = map[string]int{
 	"TEMPEST_INVALID_ARGUMENT": http.StatusBadRequest,
 	"TEMPEST_NOT_SUPPORTED":    http.StatusNotImplemented,
 	"TEMPEST_QUOTA_EXCEEDED":   http.StatusInsufficientStorage,
-	"TEMPEST_BUSY":             http.StatusServiceUnavailable,
+	codeBusy:                   http.StatusServiceUnavailable,
 	"TEMPEST_CLOSED":           http.StatusServiceUnavailable,
 	"TEMPEST_FENCED":           http.StatusServiceUnavailable,
 	"TEMPEST_LOCKED":           http.StatusServiceUnavailable,
