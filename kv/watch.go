@@ -53,8 +53,10 @@ type Watch struct {
 	isLost bool        // buf was full: what came since is in the logs alone
 
 	// What follows belongs to the reader.
-	told    base.SeqNum // of the last commit that it was told of, or that was not for it
-	backlog backlog
+	told base.SeqNum // of the last commit that it was told of, or that was not for it
+
+	backlogMu sync.Mutex // guards backlog
+	backlog   backlog
 }
 
 // Watch begins to watch. Since, where it is given and newer than the last
@@ -105,7 +107,7 @@ func (w *Watch) Next(ctx Context, maxBytes int) (commits []byte, gap bool, from 
 		cancelled = ctx.Done()
 	}
 	for {
-		if commits, err = w.backlog.read(w, maxBytes); err != nil || len(commits) > 0 {
+		if commits, err = w.readBacklog(maxBytes); err != nil || len(commits) > 0 {
 			return commits, false, 0, err
 		}
 		w.mu.Lock()
@@ -161,11 +163,34 @@ func (w *Watch) Close() error {
 	w.once.Do(func() {
 		w.wake()
 		close(w.gone)
+		w.closeBacklog()
 		w.db.do(nil, func() {
 			w.db.watches = slices.DeleteFunc(w.db.watches, func(x *Watch) bool { return x == w })
 		})
 	})
 	return nil
+}
+
+// closeBacklog closes the logs that the watch has open.
+func (w *Watch) closeBacklog() {
+	w.backlogMu.Lock()
+	defer w.backlogMu.Unlock()
+	w.backlog.close()
+}
+
+// readBacklog returns commits of the backlog, none where it is at its end or
+// the watch is.
+func (w *Watch) readBacklog(maxBytes int) ([]byte, error) {
+	w.backlogMu.Lock()
+	defer w.backlogMu.Unlock()
+	select {
+	case <-w.gone:
+		w.backlog.close()
+	case <-w.db.ended:
+		w.backlog.close()
+	default:
+	}
+	return w.backlog.read(w, maxBytes)
 }
 
 // catchUp opens the logs that have what the watch was not told, or finds that
@@ -185,7 +210,7 @@ func (w *Watch) openBacklog() (gap bool, err error) {
 		w.told = db.visible
 		return true, nil
 	}
-	b := backlog{until: db.visible}
+	b := backlog{isOpen: true, until: db.visible}
 	for i, l := range append(slices.Clone(db.imm), db.mem) {
 		last, size := l.last, l.logBytes
 		if i == len(db.imm) {
@@ -202,8 +227,9 @@ func (w *Watch) openBacklog() (gap bool, err error) {
 		b.logs = append(b.logs, f)
 		b.readers = append(b.readers, wal.NewReader(f, size))
 	}
-	db.bg.running.Add(1)
-	b.isOpen, w.backlog = true, b
+	w.backlogMu.Lock()
+	defer w.backlogMu.Unlock()
+	w.backlog = b
 	return false, nil
 }
 
@@ -246,7 +272,6 @@ func (b *backlog) read(w *Watch, maxBytes int) (commits []byte, err error) {
 	}
 	if err != nil || w.told >= b.until {
 		b.close()
-		w.db.bg.running.Done()
 	}
 	return commits, err
 }

@@ -50,6 +50,9 @@ func (db *DB) end() {
 		w.wake()
 	}
 	close(db.ended)
+	for _, w := range db.watches {
+		w.closeBacklog()
+	}
 	db.answerRest()
 	db.bg.running.Wait()
 	db.closeFiles()
