@@ -1,20 +1,20 @@
-// Joins the data segments of a Go wasm module.
+// Makes a Go wasm module smaller as a page downloads it.
 //
-// Go's linker leaves runs of eight and more zeros out of the data section,
-// which cuts it into tens of thousands of segments, each with a header of its
-// own. Zeros compress to nothing and headers do not: with one segment for each
-// contiguous stretch the engine is a tenth smaller as a page downloads it,
-// whatever it was compressed with.
+// It is stripped (strip.mjs), and its data segments are joined: Go's linker
+// leaves runs of eight and more zeros out of the data section, which cuts it
+// into tens of thousands of segments, each with a header of its own. Zeros
+// compress to nothing and headers do not: with one segment for each contiguous
+// stretch the engine is a tenth smaller, whatever it was compressed with.
 //
 // Usage: node wasm/pack.mjs in.wasm out.wasm
 import { readFileSync, writeFileSync } from 'node:fs';
+import { strip } from './strip.mjs';
 
 const DATA_SECTION = 11;
 const DATA_COUNT_SECTION = 12;
 
-// A gap of more zeros than this begins a new segment, so that a module with
-// far-apart data does not swell.
-const MAX_GAP = 64 << 10;
+// A longer run of zeros begins a new segment: these cost memory to unpack.
+const MAX_ZEROS = 4 << 10;
 
 /** Reads LEB128 integers and bytes from a module. */
 class Reader {
@@ -80,28 +80,37 @@ function decode(bytes) {
   return segments;
 }
 
-/** Joins segments with less than MAX_GAP between them. */
-function join(segments) {
+/** Lays segments out as they lie in memory. */
+function lay(segments) {
+  const ordered = segments.toSorted((a, b) => a.offset - b.offset);
+  const image = Buffer.alloc(Math.max(0, ...ordered.map((s) => s.offset + s.bytes.length)));
+  let end = 0;
+  for (const s of ordered) {
+    if (s.offset < end) throw new Error('data segments overlap');
+    image.set(s.bytes, s.offset);
+    end = s.offset + s.bytes.length;
+  }
+  return image;
+}
+
+/** What is left of memory without its longer runs of zeros. */
+function cut(image) {
   const runs = [];
-  for (const s of segments.toSorted((a, b) => a.offset - b.offset)) {
+  for (let at = 0; at < image.length; at++) {
+    if (image[at] === 0) continue;
     const last = runs.at(-1);
-    if (last && s.offset < last.end) throw new Error('data segments overlap');
-    if (last && s.offset - last.end <= MAX_GAP) {
-      last.parts.push(s);
-      last.end = s.offset + s.bytes.length;
-    } else {
-      runs.push({ start: s.offset, end: s.offset + s.bytes.length, parts: [s] });
-    }
+    if (last && at - last.end <= MAX_ZEROS) last.end = at + 1;
+    else runs.push({ start: at, end: at + 1 });
   }
   return runs;
 }
 
-function encode(runs) {
+function encode(image) {
+  const runs = cut(image);
   const chunks = [Buffer.from(u32(runs.length))];
-  for (const run of runs) {
-    const bytes = Buffer.alloc(run.end - run.start);
-    for (const p of run.parts) bytes.set(p.bytes, p.offset - run.start);
-    chunks.push(Buffer.from([0, 0x41, ...i32(run.start | 0), 0x0b, ...u32(bytes.length)]), bytes);
+  for (const { start, end } of runs) {
+    const bytes = image.subarray(start, end);
+    chunks.push(Buffer.from([0, 0x41, ...i32(start | 0), 0x0b, ...u32(bytes.length)]), bytes);
   }
   return Buffer.concat(chunks);
 }
@@ -114,7 +123,11 @@ while (r.at < module.length) {
   const id = r.bytes[r.at++];
   let body = r.take(r.u32());
   if (id === DATA_COUNT_SECTION) throw new Error('a module whose code names data segments');
-  if (id === DATA_SECTION) body = encode(join(decode(body)));
+  if (id === DATA_SECTION) {
+    const image = lay(decode(body));
+    strip(image);
+    body = encode(image);
+  }
   out.push(Buffer.from([id, ...u32(body.length)]), body);
 }
 const packed = Buffer.concat(out);

@@ -6,7 +6,7 @@ import { readFileSync } from 'node:fs';
 import { gzipSync } from 'node:zlib';
 
 /** Most bytes by gzip, which is what the platform counts: 3 MB on its smallest plan, engine included. */
-const BUDGET_BYTES = 1_700_000;
+const BUDGET_BYTES = 1_460_000;
 
 const folder = new URL('../build/router/', import.meta.url);
 const rows = ['app.wasm', 'wasm_exec.js', 'worker.mjs', 'runtime.mjs', 'router.mjs'].map((name) => {
