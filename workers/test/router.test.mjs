@@ -143,6 +143,9 @@ test('a watch tells of commits', async () => {
   assert.deepEqual(await next(events), { id: '3', event: 'commit', data: { sequence: 3, changes: [{ type: 'put', key: 'a', value: {} }] } });
   await must(204, 'DELETE', '/v1/watched/a');
   assert.deepEqual(await next(events), { id: '4', event: 'commit', data: { sequence: 4, changes: [{ type: 'delete', key: 'a' }] } });
+  const again = await watch('?values=none', { 'last-event-id': '2' });
+  assert.equal((await next(again)).event, 'ready');
+  assert.deepEqual((await next(again)).data.changes, [{ type: 'put', key: 'a' }]);
   stop.abort();
 });
 
