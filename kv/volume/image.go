@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"io"
 	"slices"
+	"sort"
 
 	"tempestkv/kv/base"
 	"tempestkv/kv/vfs"
@@ -63,7 +64,7 @@ var _ io.Reader = (*Image)(nil)
 // are too many.
 func NewImage(files []ImageFile) (*Image, error) {
 	files = slices.Clone(files)
-	slices.SortFunc(files, func(a, b ImageFile) int { return a.Desc.Compare(b.Desc) })
+	sort.Slice(files, func(i, j int) bool { return files[i].Desc.Compare(files[j].Desc) < 0 })
 	entries := make([]entry, len(files))
 	for i, f := range files {
 		if !f.Desc.Valid() || f.Size < 0 || f.Size > maxPages*PageSize || i > 0 && files[i-1].Desc == f.Desc {
