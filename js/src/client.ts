@@ -34,6 +34,7 @@ export interface ClientEvents {
   /** Background work has failed, or the store has become read-only. */
   failed(error: TempestError): void;
 
+
   /** The store has been let go; where the engine died, with the error that calls are given. */
   ended(error: TempestError | undefined): void;
 }
@@ -56,12 +57,12 @@ export class Handle {
   /** The operation that closes it. */
   readonly closeOp: number;
 
-  /** Called where it is closed by other than its user. */
-  readonly ended: (error: unknown) => void;
+  /** Calls made after the one that opens it have to wait for that. */
+  readonly isBarrier: boolean;
 
-  constructor(closeOp: number, ended: (error: unknown) => void = ignore) {
+  constructor(closeOp: number, isBarrier = false) {
     this.closeOp = closeOp;
-    this.ended = ended;
+    this.isBarrier = isBarrier;
   }
 }
 
@@ -93,7 +94,8 @@ export type Decode<T> = (body: BodyReader, flags: number) => T;
 const KEEP_BYTES = 1 << 20;
 
 export class Client {
-  readonly writer = new FrameWriter();
+  /** Where the calls of this turn are written to. */
+  writer = new FrameWriter();
   readonly codecs = new ValueCodecs();
 
   /** Set by whoever wants to hear. */
@@ -101,6 +103,10 @@ export class Client {
 
   readonly #link: Link;
   readonly #calls = new Calls();
+
+  /** Frames that wait for a barrier to be answered; each ends with the next one. */
+  readonly #waiting: FrameWriter[] = [];
+  #isHeld = false;
 
   /** The passes whose readers have not come to the end, whether or not the engine has. */
   readonly #cursors = new Set<Cursor>();
@@ -178,17 +184,30 @@ export class Client {
     const { writer } = this;
     writer.end(this.#mark);
     this.#isEncoding = false;
-    if (writer.length >= FLUSH_BYTES) {
-      this.#link.send(writer);
-    } else if (!this.#isFlushing) {
-      this.#isFlushing = true;
-      queueMicrotask(this.#flush);
-    }
+    if (writer.length >= FLUSH_BYTES) this.#send();
+    else this.#flushLater();
+  }
+
+  #flushLater(): void {
+    if (this.#isFlushing) return;
+    this.#isFlushing = true;
+    queueMicrotask(this.#flush);
   }
 
   #flushTurn(): void {
     this.#isFlushing = false;
-    if (!this.writer.isEmpty && this.#death === undefined) this.#link.send(this.writer);
+    this.#send();
+  }
+
+  /** Sends what may be sent: up to the next barrier. */
+  #send(): void {
+    while (!this.#isHeld && this.#death === undefined) {
+      const held = this.#waiting.shift();
+      this.#isHeld = held !== undefined;
+      const writer = held ?? this.writer;
+      if (!writer.isEmpty) this.#link.send(writer);
+      if (held === undefined) return;
+    }
   }
 
   /** Makes a call whose body `write` writes. */
@@ -209,7 +228,10 @@ export class Client {
     return this.call(op, flags, Kind.other, write, signal, decode) as Promise<T>;
   }
 
-  /** Opens what the engine keeps until `close` is called for it, and resolves to the number that the engine answers with. */
+  /**
+   * Opens what the engine keeps until `closeHandle`, and resolves to the number that the engine answers with. Calls made after a barrier are sent when it
+   * has been answered: whatever they do, it has been there before.
+   */
   open(handle: Handle, op: number, flags: number, write: (writer: FrameWriter) => void, signal?: AbortSignal): Promise<number> {
     const opened = this.call(
       op,
@@ -222,6 +244,10 @@ export class Client {
       signal,
       handle,
     );
+    if (handle.isBarrier && this.#handles.has(handle)) {
+      this.#waiting.push(this.writer);
+      this.writer = new FrameWriter();
+    }
     handle.opening = opened.catch(ignore);
     return opened as Promise<number>;
   }
@@ -310,6 +336,10 @@ export class Client {
     const owner = calls.owner(id);
     if (kind === Kind.handleClose) calls.release((owner as Handle).id);
     if (owner instanceof Handle && kind !== Kind.handleClose) {
+      if (owner.isBarrier) {
+        this.#isHeld = false;
+        this.#flushLater();
+      }
       if (status !== Status.error) return this.#opened(owner, reader, kind);
       this.#handles.delete(owner);
     }
@@ -327,16 +357,14 @@ export class Client {
   /** What is the answer to no call. */
   #settleOther(reader: FrameReader): void {
     const { id, bytes, start, end } = reader;
+    const isError = reader.status === Status.error;
     if (id === NOTICE_ID) {
-      if (reader.status === Status.error) {
-        this.events?.failed(reader.error());
-        return;
-      }
       const body = new BodyReader(bytes, start, end);
-      this.events?.notice(body.text(), body.figures());
+      if (isError) this.events?.failed(reader.error());
+      else this.events?.notice(body.text(), body.figures());
       return;
     }
-    if (id === MALFORMED_ID && reader.status === Status.error) throw reader.error();
+    if (id === MALFORMED_ID && isError) throw reader.error();
     throw new Error(`no call has the id ${id}`);
   }
 
@@ -410,14 +438,9 @@ export class Client {
     this.#refusal ??= error;
     for (const cursor of this.#cursors) cursor.fail(error);
     this.#cursors.clear();
-    for (const handle of this.#handles) this.#end(handle, error);
+    for (const handle of this.#handles) void this.closeHandle(handle, error);
     this.#calls.rejectAll(error);
     this.#closed ??= this.#release();
-  }
-
-  #end(handle: Handle, error: TempestError): void {
-    void this.closeHandle(handle, error);
-    handle.ended(error);
   }
 
   async #release(): Promise<void> {
@@ -441,7 +464,7 @@ export class Client {
       cursor.fail(closed);
       this.closeScan(cursor);
     }
-    for (const handle of this.#handles) this.#end(handle, closed);
+    for (const handle of this.#handles) void this.closeHandle(handle, closed);
     await this.#calls.idle();
     try {
       if (this.#death === undefined && this.#link.isShared !== true) await this.commit(this.#begin(Op.close, 0, Kind.nothing));

@@ -21,16 +21,22 @@ export interface DatabaseEventMap {
   close: DatabaseEvent<undefined>;
 
   /**
-   * The engine has died, and `detail` is the error that its calls reject with; or it has become read-only, or a flush or a compaction has
-   * failed, and `detail` says why.
+   * What no call is told of: a flush or a compaction has failed, and is tried again; the store has become read-only; or the engine has died, which
+   * is a `TEMPEST_WORKER_DIED`, and `close` comes next.
    */
   error: DatabaseEvent<TempestError>;
+
+  /** The engine has written what was in memory to a table. */
+  flush: DatabaseEvent<Figures>;
 
   /** The engine has merged tables into new ones. */
   compaction: DatabaseEvent<Figures>;
 
-  /** Writes have to wait for the engine to catch up with flushes or compactions. */
+  /** Writes have to wait for the engine to catch up with flushes and compactions. */
   stall: DatabaseEvent<Figures>;
+
+  /** Writes have to wait no longer. */
+  resume: DatabaseEvent<Figures>;
 }
 
 /** What `addEventListener` takes for events of a type. */

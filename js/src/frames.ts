@@ -40,6 +40,8 @@ export const Op = {
   export: 19,
   exportNext: 20,
   exportClose: 21,
+  import: 22,
+  importEnd: 23,
   panic: 127,
 } as const;
 
@@ -63,6 +65,9 @@ export const WatchFlag = { hasSince: 1, withValues: 2 } as const;
 
 /** Flag of a run or of an exported piece: it is the last, and what it came from is closed. */
 export const LAST = 1;
+
+/** Flag of `importEnd`: the import is given up. */
+export const GIVE_UP = 1;
 
 /** Flag of a watch's commits: some before them were lost. */
 export const GAP = 1;

@@ -15,11 +15,16 @@ export interface HostSpec {
   wasmUrl: string;
   lockWaitMillis: number;
   memtableBytes?: number;
+  /** The engine is to be given a backup, not to open a store. */
+  isImport?: boolean;
   /** A device to use in the place of the store's file in the origin private file system. */
   device?: Device;
   /** The engine where it is compiled already; `wasmUrl` then only names it, for messages. */
   module?: WebAssembly.Module;
 }
+
+/** What an import finds. */
+const NOTHING_FOUND: Recovery = { sequence: 0, droppedBytes: 0, report: '' };
 
 /** Tag of an option in the body of `open`. */
 const TAG_MEMTABLE_BYTES = 1;
@@ -55,7 +60,7 @@ export class Host {
   }
 
   async #start(): Promise<void> {
-    const { name, wasmUrl, lockWaitMillis, memtableBytes, module } = this.#spec;
+    const { name, wasmUrl, lockWaitMillis, memtableBytes, isImport, module } = this.#spec;
     const loading = module === undefined ? loadModule(wasmUrl) : Promise.resolve(module);
     // Looked at below; until then its failure is not an unhandled one.
     loading.catch(() => undefined);
@@ -72,7 +77,7 @@ export class Host {
       reply: (frame) => (this.#opening === undefined ? this.#events.reply(frame) : this.#opened(frame)),
       died: (error) => this.#died(error),
     });
-    this.#recovery = await this.#open(memtableBytes);
+    this.#recovery = isImport === true ? NOTHING_FOUND : await this.#open(memtableBytes);
   }
 
   /** Asks the engine to open the store: the first of all requests. */

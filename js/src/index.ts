@@ -1,7 +1,7 @@
 /// <reference lib="esnext.disposable" preserve="true" />
 
-export { destroy, type DestroyOptions, type KeyOf, open, type OpenOptions, type ValueOf } from './open.js';
-export type { BackupProgress, ExportOptions } from './backup.js';
+export { destroy, type DestroyOptions, type ImportOptions, importStore, type KeyOf, open, type OpenOptions, type ValueOf } from './open.js';
+export type { BackupProgress, BackupSource, ExportOptions } from './backup.js';
 export type { BytesInput } from './bytes.js';
 export type { Database, Recovery, Stats, Storage, StorageEstimate, Supports, VerifyReport } from './database.js';
 export type { AsyncDevice, Device, SyncDevice } from './device.js';
@@ -35,4 +35,5 @@ export type { Scan } from './scan.js';
 export type { Snapshot } from './snapshot.js';
 export type { Transaction, TransactionOptions, View } from './transaction.js';
 export type { TupleKey, TuplePart } from './tuple.js';
+export type { Source } from './streams.js';
 export type { Change, Commit, Watch, WatchOptions } from './watch.js';

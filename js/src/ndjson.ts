@@ -3,13 +3,11 @@
 import { describe, messageOf, TempestError } from './errors.js';
 import type { BatchOperation, CallOptions, Durability } from './namespace.js';
 import type { Scan } from './scan.js';
+import { piecesOf, type Source } from './streams.js';
 import { encodeText } from './text.js';
 
 /** Where lines come from: a stream, such as a file's, or pieces of text or bytes cut anywhere. */
-export type NdjsonSource =
-  | ReadableStream<Uint8Array | string>
-  | AsyncIterable<Uint8Array | string>
-  | Iterable<Uint8Array | string>;
+export type NdjsonSource = Source<Uint8Array> | Source<string> | Source<Uint8Array | string>;
 
 /** How `importNdjson` imports. */
 export interface NdjsonImportOptions extends CallOptions {
@@ -81,7 +79,7 @@ export async function importNdjson(
     length = 0;
     onProgress?.(count);
   };
-  for await (const line of linesOf(source)) {
+  for await (const line of linesOf(source, signal)) {
     signal?.throwIfAborted();
     number++;
     if (/^\s*$/.test(line)) continue;
@@ -104,10 +102,10 @@ function operationOf(line: string, number: number): BatchOperation<unknown, unkn
   }
 }
 
-async function* linesOf(source: NdjsonSource): AsyncGenerator<string, void> {
+async function* linesOf(source: NdjsonSource, signal: AbortSignal | undefined): AsyncGenerator<string, void> {
   const decoder = new TextDecoder('utf-8', { fatal: true });
   let rest = '';
-  for await (const piece of piecesOf(source)) {
+  for await (const piece of piecesOf(source as Source<Uint8Array | string>, signal)) {
     if (typeof piece !== 'string' && !(piece instanceof Uint8Array)) throw new TypeError(`a piece must be text or bytes, not ${describe(piece)}`);
     const lines = (rest + (typeof piece === 'string' ? piece : decodePiece(decoder, piece))).split('\n');
     rest = lines.pop()!;
@@ -122,26 +120,6 @@ function decodePiece(decoder: TextDecoder, piece?: Uint8Array): string {
     return piece === undefined ? decoder.decode() : decoder.decode(piece, { stream: true });
   } catch (cause) {
     throw new TempestError('TEMPEST_INVALID_ARGUMENT', 'the lines are not UTF-8', { cause });
-  }
-}
-
-/** What any source yields: not every host can iterate a stream. */
-async function* piecesOf(source: NdjsonSource): AsyncGenerator<Uint8Array | string, void> {
-  if (typeof (source as Partial<ReadableStream> | null)?.getReader !== 'function') {
-    yield* source as AsyncIterable<Uint8Array | string>;
-    return;
-  }
-  const reader = (source as ReadableStream<Uint8Array | string>).getReader();
-  let isDone = false;
-  try {
-    for (;;) {
-      const next = await reader.read();
-      isDone = next.done;
-      if (next.done) return;
-      yield next.value;
-    }
-  } finally {
-    if (!isDone) await reader.cancel().catch(() => undefined);
   }
 }
 

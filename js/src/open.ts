@@ -1,5 +1,6 @@
 // Opening and deleting stores.
 
+import { type BackupProgress, type BackupSource, receiveBackup } from './backup.js';
 import { Client } from './client.js';
 import { Database, type Storage } from './database.js';
 import type { Device } from './device.js';
@@ -101,35 +102,17 @@ export function open<K extends string | Uint8Array | TupleKey, V>(name: string, 
 export async function open(name: string, options: OpenOptions = {}): Promise<Database<string, unknown>> {
   checkName(name);
   const signal = signalOf(options, OPEN_NAMES);
-  const { storage = 'opfs', device: given } = options;
-  checkStorage(storage);
-  if (given !== undefined) checkDevice(given, options.storage);
-  const { keyEncoding, valueEncoding } = options;
+  const { storage = 'opfs', keyEncoding, valueEncoding } = options;
+  const spec = specOf(name, options);
   keyCodec(keyEncoding);
   new ValueCodecs().of(valueEncoding);
   const durability = durabilityOf(options.durability, 'relaxed');
-  const device: Device | undefined = given ?? (storage === 'memory' ? new MemoryDevice() : undefined);
-  const spec: HostSpec = {
-    name,
-    wasmUrl: addressOf(options.wasmUrl, new URL('./tempestkv.wasm', import.meta.url)),
-    lockWaitMillis: lockWaitOf(options.lockWaitMillis),
-  };
-  if (device !== undefined) spec.device = device;
   if (options.memtableBytes !== undefined) spec.memtableBytes = memtableBytesOf(options.memtableBytes);
-  const workerAddress = addressOf(options.workerUrl, new URL('./worker.js', import.meta.url));
-
-  // The client comes once the link is there, and hears of nothing before.
-  let client: Client | undefined;
-  const events: EngineEvents = {
-    reply: (frame) => client?.receive(frame),
-    died: (error) => client?.died(error),
-  };
-  const link = await connect(spec, events, options.workerUrl, workerAddress, signal);
-  client = new Client(link);
-  const supports = device === undefined ? { persistent: true, strict: true } : device.supports;
+  const { client, link } = await connect(spec, options, signal);
+  const supports = spec.device === undefined ? { persistent: true, strict: true } : spec.device.supports;
   return new Database(client, {
     name,
-    storage: given !== undefined ? 'device' : (storage satisfies Storage),
+    storage: options.device !== undefined ? 'device' : (storage satisfies Storage),
     supports: { persistent: supports?.persistent === true, strict: supports?.strict === true },
     recovery: link.recovery,
     durability,
@@ -138,8 +121,36 @@ export async function open(name: string, options: OpenOptions = {}): Promise<Dat
   });
 }
 
+/** What a host needs to know of a store. Throws where the options say in a way that makes no sense. */
+function specOf(name: string, { storage, device, wasmUrl, lockWaitMillis }: OpenOptions): HostSpec {
+  checkStorage(storage);
+  if (device !== undefined) checkDevice(device, storage);
+  const spec: HostSpec = {
+    name,
+    wasmUrl: addressOf(wasmUrl, new URL('./tempestkv.wasm', import.meta.url)),
+    lockWaitMillis: lockWaitOf(lockWaitMillis),
+  };
+  const own = device ?? (storage === 'memory' ? new MemoryDevice() : undefined);
+  if (own !== undefined) spec.device = own;
+  return spec;
+}
+
+/** A client of an engine, and its link. */
+async function connect(spec: HostSpec, { workerUrl }: OpenOptions, signal: AbortSignal | undefined): Promise<{ client: Client; link: OpenLink }> {
+  const workerAddress = addressOf(workerUrl, new URL('./worker.js', import.meta.url));
+  // The client comes once the link is there, and hears of nothing before.
+  let client: Client | undefined;
+  const events: EngineEvents = {
+    reply: (frame) => client?.receive(frame),
+    died: (error) => client?.died(error),
+  };
+  const link = await openLink(spec, events, workerUrl, workerAddress, signal);
+  client = new Client(link);
+  return { client, link };
+}
+
 /** Starts an engine where it belongs: a device in memory and a dedicated worker's files here, a page's files in a worker. */
-async function connect(
+async function openLink(
   spec: HostSpec,
   events: EngineEvents,
   workerUrl: string | URL | undefined,
@@ -157,6 +168,34 @@ async function connect(
   }
   // A link that comes after the abort is let go.
   return abortable(openLocal(spec, events), signal, (link) => link.release(false));
+}
+
+/** How `importStore` makes a store. */
+export interface ImportOptions extends Pick<OpenOptions, 'signal' | 'device' | 'lockWaitMillis' | 'wasmUrl' | 'workerUrl'> {
+  /** Is told after each piece how far the import has come. */
+  onProgress?: ((progress: BackupProgress) => void) | undefined;
+}
+
+const IMPORT_NAMES: ReadonlySet<string> = new Set(['signal', 'device', 'lockWaitMillis', 'wasmUrl', 'workerUrl', 'onProgress']);
+
+/**
+ * Makes a store out of a backup that `db.export()` made, in the origin private file system or on a device; `open` has it then. There may be no store of
+ * that name: `destroy` it first. The backup is checked as it comes and to its end, and the store is there whole or not at all.
+ *
+ * Rejects with `TEMPEST_CORRUPTION` where the backup is cut short, altered, or none at all, with `TEMPEST_INVALID_ARGUMENT` where there is a store of that
+ * name, with `TEMPEST_LOCKED` where somebody has it open longer than `lockWaitMillis`, and else as `open` does.
+ *
+ * @param source - The backup: a stream, such as a file's or the body of a response, or pieces of bytes.
+ */
+export async function importStore(name: string, source: BackupSource, options: ImportOptions = {}): Promise<void> {
+  checkName(name);
+  const signal = signalOf(options, IMPORT_NAMES);
+  const { client, link } = await connect({ ...specOf(name, options), isImport: true }, options, signal);
+  try {
+    await receiveBackup(client, source, signal, options.onProgress);
+  } finally {
+    await link.release(false);
+  }
 }
 
 /** How `destroy` deletes a store. */

@@ -79,7 +79,7 @@ export class Watch<K = string, V = unknown> implements AsyncIterableIterator<Com
   readonly #space: Space;
   readonly #hasValues: boolean;
   readonly #signal: AbortSignal | undefined;
-  readonly #handle = new Handle(Op.watchClose);
+  readonly #handle: Handle;
   readonly #opened: Promise<number>;
 
   /** Commits that came and were not asked for yet, the next one last. */
@@ -99,6 +99,7 @@ export class Watch<K = string, V = unknown> implements AsyncIterableIterator<Com
     const asked = ranges.filter(({ isEmpty }) => !isEmpty);
     const flags = (since === undefined ? 0 : WatchFlag.hasSince) | (values ? WatchFlag.withValues : 0);
     this.#isDone = asked.length === 0;
+    this.#handle = new Handle(Op.watchClose, since === undefined);
     this.#opened = this.#isDone ? Promise.resolve(0) : openWatch(client, this.#handle, flags, since ?? 0, asked, signal);
     // `next` tells.
     this.#opened.catch(() => undefined);

@@ -7,8 +7,11 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
+import * as api from '../dist/index.js';
+import { AsyncMemoryDevice } from './async-device.mjs';
 import { record } from './history/record.mjs';
 import { openModel } from './model-link.mjs';
+import { inMemory } from './suite/index.mjs';
 
 const SEED = 1000 * Number(process.env.SEED ?? 0);
 const ROUNDS = 5;
@@ -21,6 +24,8 @@ after(() => rm(folder, { recursive: true, force: true }));
 
 const stores = {
   'a model of the engine': openModel,
+  'a synchronous device': inMemory(api).openAs,
+  'an asynchronous device': inMemory(api, (device) => new AsyncMemoryDevice(device)).openAs,
 };
 
 describe('transactions are strictly serialisable', () => {

@@ -117,7 +117,7 @@ export class ModelLink {
         return { flags: 1, body: entries.flatMap(({ key, value }) => [...bytesOf(key), ...bytesOf(flags & 32 ? [] : value)]) };
       }
       case 7: {
-        const figures = { sequence: this.seq, openScans: 0, openSnapshots: this.#snapshots.size, openWatches: this.#watches.size };
+        const figures = { sequence: this.seq, openScans: 0, snapshots: this.#snapshots.size, watches: this.#watches.size };
         return { body: Object.entries(figures).flatMap(([name, figure]) => [...sized(name), ...new Uint8Array(Float64Array.of(figure).buffer)]) };
       }
       case 9:

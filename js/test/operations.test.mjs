@@ -148,9 +148,10 @@ describe('reads', () => {
     const { db, reply } = connect();
     const told = [];
     for (const type of ['compaction', 'stall']) db.addEventListener(type, ({ type, detail }) => told.push([type, detail]));
+    db.addEventListener('error', ({ detail }) => told.push(['error', detail.code]));
     reply({ id: 0xfffffffe, body: [...sized('compaction'), ...sized('bytes'), ...f64(5)] }, { id: 0xfffffffe, body: sized('stall') });
-    reply({ id: 0xfffffffe, body: sized('nobody listens') });
-    assert.deepEqual(told, [['compaction', { bytes: 5 }], ['stall', {}]]);
+    reply({ id: 0xfffffffe, body: sized('nobody listens') }, { id: 0xfffffffe, ...failed('TEMPEST_IO_ERROR') });
+    assert.deepEqual(told, [['compaction', { bytes: 5 }], ['stall', {}], ['error', 'TEMPEST_IO_ERROR']]);
   });
 });
 
@@ -452,6 +453,27 @@ describe('watches', () => {
     await ended;
     assert.deepEqual(await watch.next(), { done: true, value: undefined });
     assert.equal(client.callCount, 0);
+  });
+
+  test('tell of every write made after them: it is sent when they are there', async () => {
+    const { db, link, answer, rest } = connect();
+    db.put('before', '1');
+    const one = db.watch();
+    const put = db.put('a', '1');
+    const two = db.watch();
+    const get = db.get('a');
+    db.watch({}, { since: 0 });
+    await turn();
+    assert.equal(link.frames.length, 1);
+    await answer([1, u64(1)], [16, u64(1)]);
+    await answer([1, u64(2)], [16, [], failed('TEMPEST_BUSY')]);
+    assert.equal(await put, 2);
+    await assert.rejects(two.next(), { code: 'TEMPEST_BUSY' });
+    assert.deepEqual(await rest(), [2, 16], 'a watch that says where it begins holds up nothing');
+    const next = one.next();
+    await answer([2, [], { status: 1 }], [16, u64(0)], [17, [...u64(2), ...u32(1), 1, ...sized('a')]]);
+    assert.equal(await get, undefined);
+    assert.equal((await next).value.seq, 2);
   });
 
   test('of keys, without values', async () => {

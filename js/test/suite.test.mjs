@@ -7,7 +7,7 @@ import { after, describe, test } from 'node:test';
 import { pathToFileURL } from 'node:url';
 import * as api from '../dist/index.js';
 import { AsyncMemoryDevice } from './async-device.mjs';
-import { makeTarget, openInMemory, tests } from './suite/index.mjs';
+import { inMemory, makeTarget, tests } from './suite/index.mjs';
 
 const folder = await mkdtemp(join(tmpdir(), 'tempestkv-'));
 after(() => rm(folder, { recursive: true }));
@@ -17,8 +17,8 @@ const address = (name) => pathToFileURL(join(folder, name)).href;
 const wasm = { missing: address('missing.wasm'), missingMessage: /ENOENT/, text: address('text.wasm'), other: address('other.wasm') };
 
 const targets = {
-  'a synchronous device': makeTarget(api, { openAs: openInMemory(api), wasm }),
-  'an asynchronous device': makeTarget(api, { openAs: openInMemory(api, (device) => new AsyncMemoryDevice(device)), wasm }),
+  'a synchronous device': makeTarget(api, { ...inMemory(api), wasm }),
+  'an asynchronous device': makeTarget(api, { ...inMemory(api, (device) => new AsyncMemoryDevice(device)), wasm }),
 };
 
 for (const [name, target] of Object.entries(targets)) {

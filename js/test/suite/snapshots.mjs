@@ -1,7 +1,7 @@
 import { equal, ok, rejects, throws } from './assert.mjs';
 
 const numbered = (count) => Array.from({ length: count }, (_, i) => `k${String(i).padStart(5, '0')}`);
-const openSnapshots = async (db) => (await db.stats()).openSnapshots;
+const openSnapshots = async (db) => (await db.stats()).snapshots;
 
 export default {
   'a snapshot stays as it was': async ({ open }) => {

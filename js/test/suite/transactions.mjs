@@ -251,7 +251,7 @@ export default {
   'a transaction that fails writes nothing and leaves nothing open': async ({ open }) => {
     const db = await open();
     await db.put('a', 1);
-    const { openSnapshots } = await db.stats();
+    const { snapshots } = await db.stats();
     const reason = new Error('mine');
     const fails = [
       (tx) => { tx.put('a', 2); throw reason; },
@@ -270,7 +270,7 @@ export default {
     await rejects(db.transaction(() => 1, { tries: 1 }), { name: 'TypeError' });
     equal(await db.scan().toArray(), [['a', 1]]);
     const stats = await db.stats();
-    equal([stats.openScans, stats.openSnapshots], [0, openSnapshots]);
+    equal([stats.openScans, stats.snapshots], [0, snapshots]);
     await db.close();
   },
 

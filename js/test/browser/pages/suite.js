@@ -1,13 +1,13 @@
 // The common suite in the context that imports this module.
 
 import * as api from '/dist/index.js';
-import { makeTarget, openInMemory, tests } from '/suite/index.mjs';
+import { inMemory, makeTarget, tests } from '/suite/index.mjs';
 
 const wasm = { missing: '/missing.wasm', missingMessage: /404/, text: '/text.wasm', other: '/other.wasm' };
 
 const targets = {
-  opfs: makeTarget(api, { openAs: (name, options) => api.open(name, { storage: 'opfs', ...options }), wasm }),
-  memory: makeTarget(api, { openAs: openInMemory(api), wasm }),
+  opfs: makeTarget(api, { openAs: (name, options) => api.open(name, { storage: 'opfs', ...options }), importAs: api.importStore, wasm }),
+  memory: makeTarget(api, { ...inMemory(api), wasm }),
 };
 
 /** Runs one test on one storage; resolves to what it threw, as text. */
