@@ -88,7 +88,7 @@ test: check test-go test-interop test-wasm test-js test-workers test-router test
 
 .PHONY: check
 check: js/dist/index.js ## formatting, vet, modules, builds for every target, types
-	@test -z "$$(gofmt -l kv wasm workers site interop)" || { gofmt -l kv wasm workers site interop; exit 1; }
+	@test -z "$$(gofmt -l kv wasm workers cmd site interop)" || { gofmt -l kv wasm workers cmd site interop; exit 1; }
 	go mod tidy -diff
 	go vet ./...
 	GOOS=js GOARCH=wasm go vet ./...

@@ -3,6 +3,7 @@ module tempestkv
 go 1.26
 
 require (
+	github.com/alecthomas/kong v1.17.0
 	github.com/anishathalye/porcupine v1.3.1
 	github.com/cockroachdb/datadriven v1.0.2
 	github.com/gofrs/flock v0.13.0
