@@ -65,7 +65,8 @@ func (l Loss) String() string {
 // records of logs; what stands behind those counts where its sequence numbers
 // make sense. All that is in the report.
 //
-// opts is what the store was opened with. The error is ErrInvalidArgument where
+// opts is what the store was opened with; what has expired by its clock is left
+// out. The error is ErrInvalidArgument where
 // dst is not empty, or the comparer is another; ErrNotSupported where a newer
 // version wrote the store; or it comes from dst.
 func Repair(src, dst vfs.FS, opts *Options) (RepairReport, error) {
@@ -480,6 +481,9 @@ func (r *repairer) write() error {
 		cmp: cmp, it: iterator.NewMerging(cmp, sources...),
 		isBase: func([]byte) bool { return true },
 		ranges: rangedel.NewCursor(rangedel.New(cmp, r.clear, nil)),
+	}
+	if r.opts.Now != nil {
+		c.now = r.opts.Now()
 	}
 	err := r.w.write(c)
 	if e := c.it.Close(); err == nil {
