@@ -38,11 +38,13 @@ wasm: build/tempestkv.wasm ## the engine alone, as build/tempestkv.wasm
 .PHONY: site
 site: site/dist/index.html ## the demo site, in site/dist
 
-# The volume is called once a group or less: not inlining in it saves 5 kB of
-# gzip and no time.
+# Packages in which not inlining saves 16 kB of gzip, and no call gets slower by
+# it. In kv it would save 4 kB and make a get a tenth slower.
+COLD := tempestkv/kv/manifest tempestkv/kv/rangedel tempestkv/kv/volume tempestkv/wasm
+
 build/tempestkv.wasm: $(GO_SOURCES) wasm/slim.mjs wasm/pack.mjs wasm/strip.mjs
 	node wasm/slim.mjs build/slim.mod
-	GOOS=js GOARCH=wasm go build -modfile=build/slim.mod -trimpath -ldflags='-s -w' -gcflags='tempestkv/kv/volume=-l' -o build/engine.wasm ./wasm
+	GOOS=js GOARCH=wasm go build -modfile=build/slim.mod -trimpath -ldflags='-s -w' $(COLD:%=-gcflags='%=-l') -o build/engine.wasm ./wasm
 	node wasm/pack.mjs build/engine.wasm $@
 
 .PHONY: workers

@@ -10,8 +10,8 @@ import { brotliCompressSync, constants, gzipSync } from 'node:zlib';
 
 /** What goes together, and the most bytes that it may have by gzip. A Worker may have 3 MB on the platform's free plan. */
 const GROUPS = [
-  { title: 'a page', names: ['index.js', 'shared.js', 'worker.js', 'tempestkv.wasm'], budgetBytes: 800_000 },
-  { title: 'a Worker', names: ['workers.js', 'tempestkv.wasm'], budgetBytes: 800_000 },
+  { title: 'a page', names: ['index.js', 'shared.js', 'worker.js', 'tempestkv.wasm'], budgetBytes: 860_000 },
+  { title: 'a Worker', names: ['workers.js', 'tempestkv.wasm'], budgetBytes: 860_000 },
 ];
 
 const dist = fileURLToPath(new URL('dist/', import.meta.url));
