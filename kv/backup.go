@@ -2,6 +2,7 @@ package kv
 
 import (
 	"io"
+	"slices"
 
 	"tempestkv/kv/base"
 	"tempestkv/kv/manifest"
@@ -14,6 +15,9 @@ import (
 type Backup struct {
 	// Seq is the sequence number of the last write in it.
 	Seq base.SeqNum
+
+	// Features are the names of what LevelDB lacks and its reader must know.
+	Features []string
 
 	// Files are to be read before Close.
 	Files []BackupFile
@@ -42,6 +46,7 @@ func (db *DB) Backup(ctx Context) (*Backup, error) {
 		b.version = db.manifest.Version()
 		b.version.Ref()
 		b.Seq = db.manifest.State().LastSeq
+		b.Features = slices.Clone(db.manifest.State().Features)
 		desc, content := db.manifest.Copy()
 		b.Files = append(b.Files, BackupFile{desc, int64(len(content)), bytesAt(content)})
 		db.bg.running.Add(1)

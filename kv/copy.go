@@ -47,11 +47,45 @@ type CopyReport struct {
 // ErrNotSupported (see CopyOptions), ErrCorruption, that of ctx, of a DB that
 // was closed meanwhile, or of dst.
 func (db *DB) Copy(ctx Context, dst vfs.FS, opts *CopyOptions) (CopyReport, error) {
+	k, err := db.newCopier(ctx, dst, opts)
+	if err != nil {
+		return CopyReport{}, err
+	}
+	defer k.release()
+	db.busy.Add(1)
+	defer db.busy.Add(-1)
+	err = k.w.begin()
+	if err == nil {
+		err = k.w.write(k.c)
+	}
+	if e := k.c.it.Close(); err == nil {
+		err = e
+	}
+	if err == nil {
+		err = k.w.finish(k.rs.seq)
+	}
+	if err != nil {
+		k.w.abandon()
+		return CopyReport{}, err
+	}
+	return k.w.report, nil
+}
+
+// copier is a copy under way.
+type copier struct {
+	db *DB
+	rs *readState
+	c  *compactionIter
+	w  *storeWriter
+}
+
+// newCopier takes hold of what is to be copied, up to release.
+func (db *DB) newCopier(ctx Context, dst vfs.FS, opts *CopyOptions) (*copier, error) {
 	if opts == nil {
 		opts = &CopyOptions{}
 	}
 	if opts.LevelDB && db.cmp.Name != base.Bytewise.Name {
-		return CopyReport{}, base.Wrap(ErrNotSupported, "LevelDB does not know the comparer \""+db.cmp.Name+"\"", nil)
+		return nil, base.Wrap(ErrNotSupported, "LevelDB does not know the comparer \""+db.cmp.Name+"\"", nil)
 	}
 	var rs *readState
 	var closed error
@@ -65,13 +99,8 @@ func (db *DB) Copy(ctx Context, dst vfs.FS, opts *CopyOptions) (CopyReport, erro
 		err = closed
 	}
 	if err != nil {
-		return CopyReport{}, err
+		return nil, err
 	}
-	defer db.bg.running.Done()
-	defer rs.release()
-	db.busy.Add(1)
-	defer db.busy.Add(-1)
-
 	w := &storeWriter{
 		fs: dst, opts: db.opts, plain: opts.LevelDB, dropExpiry: opts.DropExpiry,
 		step: func() error { return db.giveWay(ctx) },
@@ -85,21 +114,13 @@ func (db *DB) Copy(ctx Context, dst vfs.FS, opts *CopyOptions) (CopyReport, erro
 		now:       rs.now,
 		filter:    db.opts.Filter,
 	}
-	err = w.begin()
-	if err == nil {
-		err = w.write(c)
-	}
-	if e := c.it.Close(); err == nil {
-		err = e
-	}
-	if err == nil {
-		err = w.finish(rs.seq)
-	}
-	if err != nil {
-		w.abandon()
-		return CopyReport{}, err
-	}
-	return w.report, nil
+	return &copier{db: db, rs: rs, c: c, w: w}, nil
+}
+
+// release lets go of what is copied. Its iterator was closed before.
+func (k *copier) release() {
+	k.rs.release()
+	k.db.bg.running.Done()
 }
 
 // storeWriter makes a store of entries that come in order, in an FS that is

@@ -270,10 +270,14 @@ func (l *Log) closeFile() error {
 func (l *Log) Copy() (vfs.FileDesc, []byte) {
 	state := l.state
 	state.LogNum, state.PrevLogNum = 0, 0
+	// LevelDB writes its next manifest under the next number, which must not be
+	// that of this one.
+	desc := vfs.FileDesc{Type: vfs.TypeManifest, Num: state.NextFileNum}
+	state.NextFileNum++
 	var b appender
 	// An append to memory does not fail, and an edit is never too large.
 	wal.NewWriter(&b, 0).AddRecord(state.snapshot(l.version).AppendTo(nil))
-	return vfs.FileDesc{Type: vfs.TypeManifest, Num: state.NextFileNum}, b
+	return desc, b
 }
 
 // appender is a file in memory.

@@ -55,6 +55,41 @@ func empty(dev Device) error {
 	return nil
 }
 
+// begin makes dev, which must have nothing to lose, say that an import is under
+// way.
+func begin(dev Device) error {
+	size, err := dev.Size()
+	if err != nil {
+		return hostError("size of the volume", err)
+	}
+	ok, err := vacant(dev, size)
+	if err != nil {
+		return err
+	}
+	// Between the last two syncs of an import it is a volume already.
+	p := make([]byte, superblockSize)
+	n, err := dev.ReadAt(p, PageSize)
+	if err != nil {
+		return hostError("read the superblock", err)
+	}
+	if _, err := decodeSuperblock(p[:n], 1); !ok || !errors.Is(err, base.ErrCorruption) {
+		return base.Wrap(base.ErrInvalidArgument, "an import to a device that is not empty", nil)
+	}
+	if size > 0 {
+		if err := empty(dev); err != nil {
+			return err
+		}
+	}
+	begun := unfinished()
+	if err := dev.WriteAt(begun[:], 0); err != nil {
+		return hostError("begin the import", err)
+	}
+	if err := dev.Sync(); err != nil {
+		return hostError("begin the import", err)
+	}
+	return nil
+}
+
 // Importer makes a volume of an image that comes as a stream, in pieces of any
 // size. What it writes is no volume before Finish: power lost, or a stream cut
 // off, leaves a device that Open takes for an empty one. It keeps a buffer of
@@ -78,34 +113,8 @@ type Importer struct {
 // and which must be empty: base.ErrInvalidArgument where it is not, unless all
 // it has is from an import that was not finished.
 func NewImporter(dev Device) (*Importer, error) {
-	size, err := dev.Size()
-	if err != nil {
-		return nil, hostError("size of the volume", err)
-	}
-	ok, err := vacant(dev, size)
-	if err != nil {
+	if err := begin(dev); err != nil {
 		return nil, err
-	}
-	// Between the last two syncs of an import it is a volume already.
-	p := make([]byte, superblockSize)
-	n, err := dev.ReadAt(p, PageSize)
-	if err != nil {
-		return nil, hostError("read the superblock", err)
-	}
-	if _, err := decodeSuperblock(p[:n], 1); !ok || !errors.Is(err, base.ErrCorruption) {
-		return nil, base.Wrap(base.ErrInvalidArgument, "an import to a device that is not empty", nil)
-	}
-	if size > 0 {
-		if err := empty(dev); err != nil {
-			return nil, err
-		}
-	}
-	begun := unfinished()
-	if err := dev.WriteAt(begun[:], 0); err != nil {
-		return nil, hostError("begin the import", err)
-	}
-	if err := dev.Sync(); err != nil {
-		return nil, hostError("begin the import", err)
 	}
 	return &Importer{dev: dev, buf: make([]byte, 0, writeBytes)}, nil
 }

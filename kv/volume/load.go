@@ -66,7 +66,14 @@ func (v *Volume) load() error {
 			return err
 		}
 	}
-	v.gen, v.epoch, v.catalog, v.space = sb[newest].gen, st.epoch, st.catalog, st.space
+	v.adopt(st)
+	v.gen = sb[newest].gen
+	return nil
+}
+
+// adopt makes the volume what a state says.
+func (v *Volume) adopt(st state) {
+	v.gen, v.epoch, v.catalog, v.space = st.gen, st.epoch, st.catalog, st.space
 	v.files = make([]*file, len(st.entries))
 	for i, e := range st.entries {
 		v.files[i] = &file{
@@ -74,7 +81,6 @@ func (v *Volume) load() error {
 			named: true, inCatalog: true, committed: e.size,
 		}
 	}
-	return nil
 }
 
 // format writes the first superblock of a new volume. The device must be
@@ -149,7 +155,8 @@ func (v *Volume) readCatalog(page, size uint32) (state, error) {
 		for _, x := range e.extents {
 			n := min(left, int64(x.count)*PageSize)
 			left -= n
-			if int64(x.page)*PageSize+n > v.size {
+			// What is left of a damaged volume may be cut off.
+			if int64(x.page)*PageSize+n > v.size && v.failed == nil {
 				return state{}, base.Corruption("volume", v.size, "the file ends before its "+e.fd.String())
 			}
 			if st.space.anyTaken(x) {

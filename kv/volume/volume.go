@@ -102,18 +102,7 @@ var (
 // base.ErrCorruption where dev holds something else or is damaged,
 // base.ErrNotSupported where a newer version wrote it: dev is then as it was.
 func Open(dev Device, opts *Options) (*Volume, error) {
-	if opts == nil {
-		opts = &Options{}
-	}
-	keepFree := opts.KeepFreeBytes
-	if keepFree == 0 {
-		keepFree = defaultKeepFree
-	}
-	v := &Volume{
-		dev: dev, keepFree: pagesFor(min(max(keepFree, 0), maxPages*PageSize)),
-		held: make(map[*file]struct{}), writes: 1,
-	}
-	v.changed = sync.NewCond(&v.mu)
+	v := newVolume(dev, opts)
 	var err error
 	if v.size, err = dev.Size(); err != nil {
 		return nil, hostError("size of the volume", err)
@@ -126,6 +115,22 @@ func Open(dev Device, opts *Options) (*Volume, error) {
 		return nil, err
 	}
 	return v, nil
+}
+
+func newVolume(dev Device, opts *Options) *Volume {
+	if opts == nil {
+		opts = &Options{}
+	}
+	keepFree := opts.KeepFreeBytes
+	if keepFree == 0 {
+		keepFree = defaultKeepFree
+	}
+	v := &Volume{
+		dev: dev, keepFree: pagesFor(min(max(keepFree, 0), maxPages*PageSize)),
+		held: make(map[*file]struct{}), writes: 1,
+	}
+	v.changed = sync.NewCond(&v.mu)
+	return v
 }
 
 // hostError wraps an error of the device in the sentinel that tells the caller what
