@@ -225,6 +225,19 @@ function undecodable(encoding: string, cause: unknown): TempestError {
 }
 
 class MsgpackValues extends Msgpack implements ValueCodec {
+  #isWriting = false;
+
+  override write(writer: FrameWriter, value: unknown): void {
+    // The packer is not made for it, and would mix the two up.
+    if (this.#isWriting) throw new TypeError('a getter of a stored value called the database it is stored in');
+    this.#isWriting = true;
+    try {
+      super.write(writer, value);
+    } finally {
+      this.#isWriting = false;
+    }
+  }
+
   override read(bytes: Uint8Array, start: number, end: number): unknown {
     try {
       return super.read(bytes, start, end);

@@ -11,6 +11,7 @@ import {
   type Device,
   type Entry,
   type Figures,
+  importStore,
   MemoryDevice,
   type Namespace,
   open,
@@ -244,4 +245,18 @@ export async function watches(): Promise<void> {
   db.addEventListener('error', ({ detail }) => is<Same<typeof detail, TempestError>>(), { once: true });
   // @ts-expect-error no such event
   db.addEventListener('closed', () => undefined);
+}
+
+export async function backups(): Promise<void> {
+  const db = await open('notes', { storage: 'memory' });
+  const stream = db.export({ signal, onProgress: ({ bytes, totalBytes }) => is<Same<typeof totalBytes, number | undefined>>() || bytes });
+  is<Same<typeof stream, ReadableStream<Uint8Array>>>();
+  await importStore('copy', stream, { device: new MemoryDevice(), lockWaitMillis: 10, signal, onProgress: ({ bytes }) => bytes });
+  await importStore('copy', [new Uint8Array(1)]);
+  is<Same<Awaited<ReturnType<typeof db.importNdjson>>, number>>();
+  await db.importNdjson(db.exportNdjson({ prefix: 'a', signal }), { durability: 'strict' });
+  // @ts-expect-error a backup is bytes
+  await importStore('copy', ['text']);
+  // @ts-expect-error a namespace is no whole store
+  db.sub('a').export();
 }

@@ -274,6 +274,26 @@ export default {
     await db.close();
   },
 
+  'a getter that calls the database from a value of a transaction is refused': async ({ open }) => {
+    const db = await open();
+    await db.transaction(async (tx) => {
+      let inner;
+      tx.put('k', {
+        before: [1, 2],
+        get trap() {
+          throws(() => tx.put('inner', { a: 1 }), { name: 'TypeError', message: /getter/ });
+          inner = rejects(db.put('inner', { a: 1 }), { name: 'TypeError', message: /getter/ });
+          return 3;
+        },
+        after: new Map([[1, 'x']]),
+      });
+      await inner;
+      equal(await tx.get('k'), { before: [1, 2], trap: 3, after: new Map([[1, 'x']]) });
+    });
+    equal(await db.scan().keys().toArray(), ['k']);
+    await db.close();
+  },
+
   'a transaction cannot be used after its end': async ({ open }) => {
     const db = await open();
     await db.put('a', 1);
