@@ -171,6 +171,12 @@ soak: ## what takes longer: many more model checks, crashes and fuzzing
 	  go test ./$$p -rapid.checks 2000 -timeout 30m; \
 	done
 	$(MAKE) fuzz FUZZTIME=60s
+	$(MAKE) soak-browser
+
+# Five million rows take some minutes and 1.5 GB of disk.
+.PHONY: soak-browser
+soak-browser: chromium js/dist/index.js ## a store of 5,000,000 rows in Chromium: memory, size, latency
+	node js/test/soak/large.mjs
 
 .PHONY: clean
 clean: ## remove what was built

@@ -579,6 +579,9 @@ func (b *bridge) stats(r *request, id uint32) {
 		prefix := "level" + strconv.Itoa(level)
 		figures = append(figures, figure{prefix + "Tables", float64(l.Tables)}, figure{prefix + "Bytes", float64(l.Bytes)})
 	}
+	if space, err := b.vol.Space(); err == nil {
+		figures = append(figures, figure{"fileBytes", float64(space.FileBytes)}, figure{"freeBytes", float64(space.FreeBytes)})
+	}
 	figures = append(figures, []figure{
 		{"sequence", float64(st.Sequence)},
 		{"openScans", float64(st.OpenScans)},
