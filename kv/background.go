@@ -31,7 +31,10 @@ type background struct {
 
 	garbageMu  sync.Mutex // guards what follows
 	garbage    []vfs.FileDesc
+	remaining  []vfs.FileDesc // could not be removed
 	collecting bool
+	freeing    bool // what is removed gives back space that was in use
+	unheard    int  // times that all was removed, and the worker is still to be told
 }
 
 func newBackground() *background {
@@ -71,6 +74,7 @@ type job struct {
 	isLow     bool   // gives way to flushes
 	first     uint64 // what it makes has this number or a higher one
 	snapshots []base.SeqNum
+	freed     uint64 // DB.freed when it began
 	since     int64
 	made      []*manifest.FileMeta
 
@@ -237,10 +241,15 @@ func (db *DB) schedule() {
 	if db.closing || db.failed != nil {
 		return
 	}
+	if !db.backoff {
+		db.sweepLeft()
+	}
 	if len(db.imm) > 0 && db.flushDone.Load() == nil && !db.backoff {
 		db.startFlush(db.imm[0])
 	}
-	if db.compacting == nil && !db.backoff {
+	if db.compacting == nil && !db.backoff && !(errors.Is(db.backgroundErr, ErrQuota) && db.flushDone.Load() != nil) {
+		// Where there is no space left, a flush needs less of it, and may
+		// give some back.
 		if c := db.pickCompaction(); c != nil {
 			db.startCompaction(c)
 		}
@@ -263,32 +272,50 @@ func (db *DB) backgroundFailed(what string, err error) {
 	db.opts.Logger(LogError, what+": "+err.Error())
 }
 
+// tryAgain lets a job that failed for want of space begin again at once where
+// space was given back meanwhile.
+func (j *job) tryAgain(err error) {
+	if errors.Is(err, ErrQuota) && j.db.freed != j.freed {
+		j.db.backoff = false
+	}
+}
+
 // discard removes the tables that a job made in vain.
 func (db *DB) discard(made []*manifest.FileMeta) {
 	for _, f := range made {
-		db.remove(f.Desc())
+		db.remove(false, f.Desc())
 	}
 }
 
 // edit makes e durable and current. It runs on the worker.
 //
-// After an error nobody knows whether e will be in force when the store is
-// opened again, so its tables stay until another edit has decided that.
+// After an error its tables are removed. Where nobody knows whether it will be in
+// force when the store is opened again, they stay until another edit has decided
+// that.
 func (db *DB) edit(e *manifest.VersionEdit) error {
-	if err := db.manifest.Append(e); err != nil {
+	err := db.manifest.Append(e)
+	if errors.Is(err, ErrQuota) && db.dropNextLog() {
+		err = db.manifest.Append(e)
+	}
+	if err != nil {
 		for _, f := range e.New {
 			// One that is only moved is needed either way.
-			if !slices.ContainsFunc(e.Deleted, func(d manifest.DeletedFile) bool { return d.Num == f.File.Num }) {
+			isMoved := slices.ContainsFunc(e.Deleted, func(d manifest.DeletedFile) bool { return d.Num == f.File.Num })
+			switch {
+			case isMoved:
+			case db.manifest.InDoubt():
 				db.doubtful = append(db.doubtful, f.File)
+			default:
+				db.remove(false, f.File.Desc())
 			}
 		}
 		return err
 	}
 	for _, f := range db.doubtful {
-		db.remove(f.Desc())
+		db.remove(true, f.Desc())
 	}
 	db.doubtful = nil
-	db.backgroundErr = nil
+	db.backgroundErr, db.backoff = nil, false
 	if len(e.NewRanges)+len(e.DeletedRanges)+len(db.manifest.Version().RangeTombstones()) > 0 {
 		db.installRanges()
 		db.sweepRanges()
@@ -296,12 +323,19 @@ func (db *DB) edit(e *manifest.VersionEdit) error {
 	return nil
 }
 
-// remove deletes files some time later, since each takes a host a while.
-func (db *DB) remove(files ...vfs.FileDesc) {
+// remove deletes files some time later, since each takes a host a while. frees
+// says that the store was larger for them; those of a job that failed made it so
+// only for a moment.
+func (db *DB) remove(frees bool, files ...vfs.FileDesc) {
 	b := db.bg
 	b.garbageMu.Lock()
 	b.garbage = append(b.garbage, files...)
+	b.freeing = b.freeing || frees && len(files) > 0
 	begin := !b.collecting && len(b.garbage) > 0
+	if begin {
+		b.garbage = append(b.garbage, b.remaining...)
+		b.remaining = nil
+	}
 	b.collecting = b.collecting || begin
 	b.garbageMu.Unlock()
 	if begin {
@@ -340,17 +374,20 @@ func (db *DB) startShrink(fs vfs.Shrinker) {
 }
 
 // collect removes the garbage, to its end even where the DB closes. What
-// cannot be removed is an orphan, for the next Open.
+// cannot be removed is tried again with what comes next, or is an orphan for the
+// next Open.
 func (db *DB) collect() {
 	defer db.bg.running.Done()
 	defer db.busy.Add(-1)
+	b := db.bg
 	for {
-		b := db.bg
 		b.garbageMu.Lock()
 		if len(b.garbage) == 0 {
-			b.collecting = false
+			freed := b.freeing
+			b.collecting, b.freeing = false, false
+			b.unheard++
 			b.garbageMu.Unlock()
-			go db.tell(func() { db.shrinkDue = true })
+			go db.tell(func() { db.collected(freed) })
 			return
 		}
 		files := b.garbage
@@ -369,8 +406,36 @@ func (db *DB) collect() {
 func (db *DB) removeEach(files []vfs.FileDesc) {
 	for _, fd := range files {
 		if err := db.fs.Remove(fd); err != nil && !errors.Is(err, vfs.ErrNotExist) {
+			db.bg.garbageMu.Lock()
+			db.bg.remaining = append(db.bg.remaining, fd)
+			db.bg.garbageMu.Unlock()
 			db.warn("removing " + fd.String() + ": " + err.Error())
 		}
+	}
+}
+
+// isCollecting reports whether files are being removed, or the worker has still to
+// hear that they are gone.
+func (b *background) isCollecting() bool {
+	b.garbageMu.Lock()
+	defer b.garbageMu.Unlock()
+	return b.collecting || b.unheard > 0
+}
+
+// collected runs when the garbage has been removed. What failed for want of
+// space is tried again where there is more now than when it began.
+func (db *DB) collected(freed bool) {
+	db.bg.garbageMu.Lock()
+	db.bg.unheard--
+	db.bg.garbageMu.Unlock()
+	db.shrinkDue = true
+	db.sweepLeft()
+	if !freed {
+		return
+	}
+	db.freed++
+	if errors.Is(db.backgroundErr, ErrQuota) {
+		db.backoff = false
 	}
 }
 
@@ -384,7 +449,7 @@ func (db *DB) warn(text string) {
 func (db *DB) obsolete(files []*manifest.FileMeta) {
 	for _, f := range files {
 		db.tables.evict(f.Num)
-		db.remove(f.Desc())
+		db.remove(true, f.Desc())
 	}
 }
 
@@ -392,9 +457,9 @@ func (db *DB) obsolete(files []*manifest.FileMeta) {
 func (db *DB) startFlush(l *layer) {
 	done := make(chan struct{})
 	db.flushDone.Store(&done)
-	j := &job{db: db, first: db.manifest.State().NextFileNum, snapshots: db.snapshotSeqs()}
+	j := &job{db: db, freed: db.freed, first: db.manifest.State().NextFileNum, snapshots: db.snapshotSeqs()}
 	sets := l.ranges.View()
-	if errors.Is(db.backgroundErr, ErrQuota) && db.syncLog() == nil {
+	if db.synced || errors.Is(db.backgroundErr, ErrQuota) && db.syncLog() == nil {
 		// What was cleared since needs no space any more. Its log is durable,
 		// so that no power loss can take the clear and leave what it did.
 		sets = db.memoryRanges()
@@ -426,6 +491,10 @@ func (db *DB) flushed(l *layer, j *job, err error) {
 	if err != nil {
 		db.discard(j.made)
 		db.backgroundFailed("flush", err)
+		if errors.Is(err, ErrQuota) && db.dropNextLog() {
+			db.freed++
+		}
+		j.tryAgain(err)
 		return
 	}
 	var e manifest.VersionEdit
@@ -448,5 +517,5 @@ func (db *DB) flushed(l *layer, j *job, err error) {
 	db.opts.Event(Event{Type: EventFlush, WrittenBytes: manifest.TotalBytes(j.made)})
 	db.imm = db.imm[1:]
 	db.oldLogs -= l.logBytes
-	db.remove(vfs.FileDesc{Type: vfs.TypeLog, Num: l.logNum})
+	db.remove(true, vfs.FileDesc{Type: vfs.TypeLog, Num: l.logNum})
 }

@@ -192,10 +192,10 @@ func (db *DB) startCompaction(c *compaction) {
 	}
 	c.version.Ref()
 	db.compacting = c
-	j := &job{db: db, isLow: true}
+	j := &job{db: db, freed: db.freed, isLow: true}
 	db.spawn(func() {
 		err := j.compact(c)
-		defer c.version.Unref()
+		c.version.Unref()
 		if !db.tell(func() { db.compacted(c, j, err) }) {
 			db.discard(j.made)
 		}
@@ -266,7 +266,9 @@ func (db *DB) compacted(c *compaction, j *job, err error) {
 	db.compacting = nil
 	if err != nil {
 		db.discard(j.made)
+		db.sweepLeft()
 		db.backgroundFailed("compaction", err)
+		j.tryAgain(err)
 		return
 	}
 	e := c.edit(j.made)
@@ -279,6 +281,7 @@ func (db *DB) compacted(c *compaction, j *job, err error) {
 	read := manifest.TotalBytes(c.inputs) + manifest.TotalBytes(c.below)
 	written := manifest.TotalBytes(j.made)
 	db.opts.Event(Event{Type: EventCompaction, Level: c.level, ReadBytes: read, WrittenBytes: written})
+	db.sweepLeft()
 	db.metrics.Compactions++
 	db.metrics.CompactedBytes += read
 	db.metrics.WrittenBytes += written

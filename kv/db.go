@@ -61,10 +61,12 @@ type DB struct {
 	closeErr error
 	oldLogs  int64 // bytes in the logs of immutable memtables
 	next     preparedLog
+	exceeded int // bytes of deletes that mem has beyond its size
 
 	compacting    *compaction // nil where none is under way
 	backgroundErr error       // why the last job failed; nil after one that did not
 	backoff       bool        // no job begins until a write needs one
+	freed         uint64      // how often space was given back
 	manuals       []*manual   // what Compact was asked for
 	waiters       []*await
 	waking        bool // the waiters are being asked
@@ -77,6 +79,7 @@ type DB struct {
 	snapshots []*Snapshot   // live, oldest first
 	clock     int64         // the latest time seen
 	ranges    *rangedel.Set // the range tombstones of the version
+	sweeps    bool          // there are tables left to sweepTables
 	isMasked  bool          // the store may have range tombstones or values that expire
 
 	// dropped is the newest sequence number of a tombstone that compaction may

@@ -51,7 +51,7 @@ func (db *DB) wakeWaiters() {
 	left := db.waiters[:0]
 	for _, a := range db.waiters {
 		done, err := a.isDone()
-		if !done && err == nil && db.backgroundErr != nil && db.backoff {
+		if !done && err == nil && db.isStuck() {
 			err = db.backgroundErr
 		}
 		if !done && err == nil && db.failed != nil {
@@ -73,7 +73,7 @@ func (db *DB) Flush(ctx Context) error {
 	var until base.SeqNum
 	return db.wait(ctx, func() { until = db.visible }, func() (bool, error) {
 		if db.mem.first < until && !db.mem.empty() {
-			if !db.canRotate() {
+			if !db.hasNextLog() {
 				return false, nil
 			}
 			if err := db.rotate(); err != nil {

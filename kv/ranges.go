@@ -94,6 +94,16 @@ func (db *DB) raiseRanges(e *manifest.VersionEdit, c *compaction) {
 		if isKnown && (len(c.snapshots) == 0 || c.snapshots[0] >= t.Seq) {
 			continue
 		}
+		if !isKnown && !db.isSeen(t) {
+			// It is newer than all that the compaction has read.
+			e.New = slices.DeleteFunc(e.New, func(n manifest.NewFile) bool {
+				if !db.isInside(t, n.File) {
+					return false
+				}
+				db.remove(true, n.File.Desc())
+				return true
+			})
+		}
 		for _, n := range e.New {
 			if db.overlaps(t, n.File) {
 				t.Until = next
@@ -149,19 +159,44 @@ func (db *DB) sweepRanges() {
 	}
 }
 
-// emptiesTable reports whether a clear leaves nothing of some table, so that
-// flushing it early gives space back.
-func (db *DB) emptiesTable(start, end []byte) bool {
+// sweepTables removes the tables of which newly written range tombstones leave
+// nothing: whatever is in tables is older than what is in memory. Nothing is lost
+// with them once the log is durable.
+func (db *DB) sweepTables(cleared []rangedel.Tombstone) {
+	if len(db.snapshots) > 0 {
+		return
+	}
+	var e manifest.VersionEdit
 	v := db.manifest.Version()
-	t := manifest.RangeTombstone{Tombstone: rangedel.Tombstone{Start: start, End: end}}
 	for level := range manifest.NumLevels {
 		for _, f := range v.Files(level) {
-			if db.isInside(t, f) {
-				return true
+			inside := slices.ContainsFunc(cleared, func(t rangedel.Tombstone) bool {
+				return db.isInside(manifest.RangeTombstone{Tombstone: t}, f)
+			})
+			switch {
+			case !inside:
+			case db.isCompacting(f):
+				db.sweeps = true
+			default:
+				e.Delete(level, f.Num)
 			}
 		}
 	}
-	return false
+	if len(e.Deleted) == 0 || db.syncLog() != nil {
+		return
+	}
+	if err := db.edit(&e); err != nil {
+		db.sweeps = true
+		db.backgroundFailed("clearing", err)
+	}
+}
+
+// sweepLeft does what sweepTables had to leave.
+func (db *DB) sweepLeft() {
+	if db.sweeps && db.compacting == nil {
+		db.sweeps = false
+		db.sweepTables(rangedel.Tombstones(db.memoryRanges()...))
+	}
 }
 
 // isInside reports whether all keys of a table are in the range of t.

@@ -1,10 +1,12 @@
 package kv
 
 import (
+	"errors"
 	"strconv"
 
 	"tempestkv/kv/base"
 	"tempestkv/kv/batch"
+	"tempestkv/kv/rangedel"
 	"tempestkv/kv/vfs"
 	"tempestkv/kv/wal"
 )
@@ -110,6 +112,11 @@ func (db *DB) commitWaiting() {
 // write commits first, and what waits behind it, as one group, or holds it
 // where there is no room. It returns how many writes it took.
 func (db *DB) write(first writeRequest) int {
+	if db.backoff && db.failed == nil && db.mem.bytes() >= db.opts.MemtableBytes {
+		// What failed is tried again for each write that needs it.
+		db.backoff = false
+		db.schedule()
+	}
 	if len(db.held) > 0 || !db.hasRoom() {
 		if len(db.held) == 0 {
 			db.metrics.Stalls++
@@ -117,9 +124,6 @@ func (db *DB) write(first writeRequest) int {
 			db.opts.Event(Event{Type: EventStall})
 		}
 		db.held = append(db.held, first)
-		// What failed is tried again for each write that needs it.
-		db.backoff = false
-		db.schedule()
 		db.writeHeld()
 		return 1
 	}
@@ -169,9 +173,24 @@ func (db *DB) hasRoom() bool {
 	case db.failed != nil || db.closing:
 		return true
 	case db.mem.bytes() >= db.opts.MemtableBytes:
-		return db.canRotate() || db.backgroundErr != nil && !db.next.making
+		return db.hasNextLog() || db.isStuck()
 	}
 	return db.owed < stepBytes || db.compacting == nil
+}
+
+// hasNextLog reports whether another memtable may begin, and its log is there; else
+// it sees to it that it will be.
+func (db *DB) hasNextLog() bool {
+	if db.canRotate() {
+		db.prepareLog()
+	}
+	return db.canRotate() && db.next.file != nil
+}
+
+// isStuck reports whether the background has failed, and nothing is under way
+// that may help.
+func (db *DB) isStuck() bool {
+	return db.backoff && !db.next.making && db.flushDone.Load() == nil && db.compacting == nil && !db.bg.isCollecting()
 }
 
 // canRotate reports whether there is room for another immutable memtable.
@@ -184,13 +203,15 @@ func (db *DB) canRotate() bool {
 func (db *DB) commit(group []writeRequest, size int) {
 	// A panic must find those that have no answer yet.
 	db.unanswered = group
+	isFull := db.mem.bytes() >= db.opts.MemtableBytes
 	for rest := group; len(rest) > 0; {
-		// What a condition depends on must be committed before.
+		// What a condition depends on must be committed before. Where a write
+		// may fail for want of space, one that only deletes does not with it.
 		n := 1
-		for n < len(rest) && rest[n].cond == nil {
+		for n < len(rest) && rest[n].cond == nil && (!isFull || rest[n].deletes() == rest[0].deletes()) {
 			n++
 		}
-		db.commitPart(rest[:n])
+		db.commitPart(rest[:n], len(rest) == len(group))
 		rest = rest[n:]
 		db.unanswered = rest
 	}
@@ -205,7 +226,7 @@ func (db *DB) commit(group []writeRequest, size int) {
 
 // commitPart commits writes of which only the first may have a condition, and
 // answers them.
-func (db *DB) commitPart(part []writeRequest) {
+func (db *DB) commitPart(part []writeRequest, isFirst bool) {
 	if c := part[0].cond; c != nil {
 		if err := db.check(c); err != nil {
 			w := part[0]
@@ -217,7 +238,7 @@ func (db *DB) commitPart(part []writeRequest) {
 	if len(part) == 0 {
 		return
 	}
-	err := db.commitGroup(part)
+	err := db.commitGroup(part, isFirst)
 	seq := db.visible
 	if err == nil {
 		for _, w := range part {
@@ -244,17 +265,13 @@ const slowFactor = 4
 
 // commitGroup does the work of commit in the order that makes it safe: log,
 // sync, memtable, visible sequence number.
-func (db *DB) commitGroup(group []writeRequest) error {
+func (db *DB) commitGroup(group []writeRequest, isFirst bool) error {
 	if db.failed != nil {
 		return base.Wrap(ErrReadOnly, "", db.failed)
 	}
-	if db.mem.bytes() >= db.opts.MemtableBytes && !db.closing {
-		if !db.canRotate() {
-			return base.Wrap(db.backgroundErr, "no room for more writes", nil)
-		}
-		if err := db.rotate(); err != nil {
-			return err
-		}
+	full := db.makeRoom(isFirst)
+	if full != nil && !db.mayExceed(group, full) {
+		return full
 	}
 	// At two bytes an operation and more, no group comes near 2^32 of them.
 	var count uint64
@@ -273,7 +290,7 @@ func (db *DB) commitGroup(group []writeRequest) error {
 	}
 	if count > 0 {
 		if err := db.appendGroup(group, uint32(count)); err != nil {
-			return db.fail(err)
+			return err
 		}
 	}
 	if strict {
@@ -285,7 +302,7 @@ func (db *DB) commitGroup(group []writeRequest) error {
 	if kinds.Has(base.KindRangeDelete) {
 		snapshots = db.snapshotSeqs()
 	}
-	empties := false
+	var cleared []rangedel.Tombstone
 	seq := db.visible
 	for _, w := range group {
 		r := batch.MakeReader(w.ops)
@@ -296,20 +313,68 @@ func (db *DB) commitGroup(group []writeRequest) error {
 			}
 			seq++
 			db.mem.add(seq, kind, key, value, snapshots)
-			empties = empties || kind == base.KindRangeDelete && db.emptiesTable(key, value)
+			if kind == base.KindRangeDelete {
+				cleared = append(cleared, rangedel.Tombstone{Start: key, End: value, Seq: seq})
+			}
 		}
 	}
 	db.visible = seq
-	if empties && db.canRotate() {
-		// The write is done, whatever becomes of this.
-		if err := db.rotate(); err != nil {
-			db.opts.Logger(LogWarning, "beginning a log: "+err.Error())
-		}
+	if len(cleared) > 0 {
+		db.sweepTables(cleared)
 	}
-	if db.mem.bytes() >= db.opts.MemtableBytes/2 {
+	switch {
+	case full != nil || kinds.Has(base.KindRangeDelete) && errors.Is(db.backgroundErr, ErrQuota):
+		// What was cleared needs no space any more.
+		db.backoff = false
+		db.schedule()
+	case db.mem.bytes() >= db.opts.MemtableBytes/2:
 		db.prepareLog()
 	}
 	return nil
+}
+
+// makeRoom begins another memtable where this one is full. Where that cannot be,
+// the background has failed; or an earlier part of the same group has filled it,
+// and then the rest goes there too.
+func (db *DB) makeRoom(isFirst bool) error {
+	switch {
+	case db.mem.bytes() < db.opts.MemtableBytes || db.closing:
+		return nil
+	case db.hasNextLog():
+		return db.rotate()
+	case isFirst:
+		return base.Wrap(db.backgroundErr, "no room for more writes", nil)
+	}
+	return nil
+}
+
+// maxExceed is how many bytes of deletes go into a memtable that is full, because
+// there is no space for another.
+const maxExceed = 16 << 10
+
+// mayExceed reports whether a group goes into a memtable that is full because of
+// err: what deletes must not wait for space.
+func (db *DB) mayExceed(group []writeRequest, err error) bool {
+	if !errors.Is(err, ErrQuota) || db.failed != nil {
+		return false
+	}
+	size := db.exceeded
+	for _, w := range group {
+		if !w.deletes() {
+			return false
+		}
+		size += len(w.ops)
+	}
+	if size > maxExceed {
+		return false
+	}
+	db.exceeded = size
+	return true
+}
+
+// deletes reports whether a write puts nothing.
+func (w *writeRequest) deletes() bool {
+	return !w.kinds.Has(base.KindPut) && !w.kinds.Has(base.KindPutExpiring)
 }
 
 // appendGroup appends the group to the log as one record of one batch.
@@ -326,6 +391,7 @@ func (db *DB) appendGroup(group []writeRequest, count uint32) error {
 		p = append(p, w.ops...)
 	}
 	var err error
+	end, marked := db.log.Offset(), db.synced && db.marked
 	if db.synced && !db.marked {
 		batch.PutHeader(db.marker[:], db.visible+1, 0)
 		err = db.log.AddRecords(db.marker[:], p)
@@ -336,7 +402,25 @@ func (db *DB) appendGroup(group []writeRequest, count uint32) error {
 	if db.payload = p; cap(p) > 2*maxGroupBytes {
 		db.payload = nil
 	}
-	return err
+	if errors.Is(err, ErrQuota) && db.cutLog(end, marked) {
+		return err
+	}
+	if err != nil {
+		return db.fail(err)
+	}
+	return nil
+}
+
+// cutLog takes back an append for which there was no space, so that the DB stays
+// writable. It reports whether that went well.
+func (db *DB) cutLog(end int64, marked bool) bool {
+	f, err := db.fs.Reopen(vfs.FileDesc{Type: vfs.TypeLog, Num: db.mem.logNum}, end)
+	if err != nil {
+		return false
+	}
+	db.logFile.Close()
+	db.useLog(f, end, marked)
+	return true
 }
 
 // syncLog makes the log durable.
@@ -362,22 +446,15 @@ func (db *DB) fail(err error) error {
 	return err
 }
 
-// rotate begins a new log and memtable. The old log is synced first: a power
-// loss may take the end of the last log, never of an earlier one. A rotation
-// that fails before the new log exists leaves everything as it was.
+// rotate goes on in the next log and another memtable; see hasNextLog. The old log
+// is synced first: a power loss may take the end of the last log, never of an
+// earlier one.
 func (db *DB) rotate() error {
 	if err := db.syncLog(); err != nil {
 		return err
 	}
 	num, f := db.next.num, db.next.file
-	if f == nil {
-		num = db.manifest.NewFileNum()
-		var err error
-		if f, err = db.createLog(num); err != nil {
-			return err
-		}
-	}
-	db.next = preparedLog{}
+	db.next, db.exceeded = preparedLog{}, 0
 	old, full := db.logFile, db.mem
 	full.logBytes, full.last = db.log.Offset(), db.visible
 	db.oldLogs += full.logBytes
@@ -407,6 +484,7 @@ func (db *DB) prepareLog() {
 	}
 	num := db.manifest.NewFileNum()
 	db.next = preparedLog{making: true, num: num}
+	j := &job{db: db, freed: db.freed}
 	db.spawn(func() {
 		f, err := db.createLog(num)
 		told := db.tell(func() {
@@ -414,13 +492,31 @@ func (db *DB) prepareLog() {
 			if err != nil {
 				db.next = preparedLog{}
 				db.backgroundFailed("preparing a log", err)
+				j.tryAgain(err)
 			}
 		})
 		if !told && err == nil {
 			f.Close()
-			db.remove(vfs.FileDesc{Type: vfs.TypeLog, Num: num})
+			db.remove(false, vfs.FileDesc{Type: vfs.TypeLog, Num: num})
 		}
 	})
+}
+
+// dropNextLog gives up the log that was prepared, if there is one, since something
+// else needs its space more.
+func (db *DB) dropNextLog() bool {
+	f := db.next.file
+	if f == nil {
+		return false
+	}
+	f.Close()
+	fd := vfs.FileDesc{Type: vfs.TypeLog, Num: db.next.num}
+	db.next = preparedLog{}
+	if err := db.fs.Remove(fd); err != nil {
+		db.remove(true, fd)
+		return false
+	}
+	return true
 }
 
 // createLog makes a log that expects a memtable's worth of writes. It may be

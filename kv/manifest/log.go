@@ -60,6 +60,7 @@ type Log struct {
 	end    int64       // where the edits read by Open end
 	base   int64       // size of the snapshot
 	failed bool        // an append failed, and nobody knows how much of it is there
+	doubt  bool        // so did the last edit
 	marked bool        // a sync marker was written, and not synced
 	made   []vfs.FileDesc
 	torn   string
@@ -114,22 +115,22 @@ func (l *Log) NewFileNum() uint64 {
 // Append makes e durable, then makes what it leads to the current version. It
 // sets e's next file number, and leaves a comparer out.
 //
-// An error leaves the version as it was, but e may come into force when the
-// store is opened again: its new tables must stay until a later Append, of e
-// again or of another edit, has succeeded, which decides it for good. That one
-// begins a new manifest, so that a lack of space, say, is no end.
+// An error leaves the version as it was. Where InDoubt says so, e may still come
+// into force when the store is opened again: its new tables must stay until a
+// later Append, of e again or of another edit, has succeeded, which decides it
+// for good. That one begins a new manifest.
 //
 // Errors are those of the FS; base.ErrCorruption where e does not fit the
 // version, and base.ErrInvalidArgument where it could not be read back.
 func (l *Log) Append(e *VersionEdit) error {
 	e.Has = e.Has&^HasComparer | HasNextFileNum
 	e.NextFileNum = l.state.NextFileNum
+	l.doubt = false
 	next, err := l.check(e)
 	if err != nil {
 		return err
 	}
 	if err := l.write(e); err != nil {
-		l.fail()
 		// Its new tables are not obsolete: see above.
 		next.release()
 		return err
@@ -141,6 +142,10 @@ func (l *Log) Append(e *VersionEdit) error {
 	old.Unref()
 	return nil
 }
+
+// InDoubt reports whether the last Append failed so that nobody knows whether its
+// edit is there.
+func (l *Log) InDoubt() bool { return l.doubt }
 
 // check returns the version that e leads to, if it can be read back.
 func (l *Log) check(e *VersionEdit) (*Version, error) {
@@ -174,11 +179,31 @@ func (l *Log) write(e *VersionEdit) error {
 		err = l.file.Sync()
 		l.marked = false
 	}
-	if err == nil {
-		e.NextFileNum = l.state.NextFileNum
-		err = l.add(e)
+	if err != nil {
+		l.fail()
+		return err
+	}
+	e.NextFileNum = l.state.NextFileNum
+	end := l.w.Offset()
+	if err = l.add(e); err != nil {
+		l.doubt = !l.takeBack(end, err)
 	}
 	return err
+}
+
+// takeBack cuts off what was appended behind end before it failed with err, where
+// that was for want of space: another manifest would take more of it. It reports
+// whether that went well; else the manifest is given up.
+func (l *Log) takeBack(end int64, err error) bool {
+	if errors.Is(err, base.ErrQuota) {
+		if f, err := l.fs.Reopen(l.fd, end); err == nil {
+			l.closeFile()
+			l.file, l.w = f, wal.NewWriter(f, end)
+			return true
+		}
+	}
+	l.fail()
+	return false
 }
 
 func (o *Options) rotateBytes() int64 {
@@ -202,8 +227,9 @@ func (l *Log) add(e *VersionEdit) error {
 func (l *Log) mark() {
 	e := VersionEdit{Has: HasNextFileNum, NextFileNum: l.state.NextFileNum}
 	l.buf = e.AppendTo(l.buf[:0])
-	if l.w.AddRecord(l.buf) != nil {
-		l.fail()
+	end := l.w.Offset()
+	if err := l.w.AddRecord(l.buf); err != nil {
+		l.takeBack(end, err)
 		return
 	}
 	l.marked = true
@@ -220,6 +246,10 @@ func (l *Log) begin(num uint64) error {
 	l.made = append(l.made, fd)
 	l.file, l.w = f, wal.NewWriter(f, 0)
 	if err := l.add(l.state.snapshot(l.version)); err != nil {
+		// It would say nothing new, and takes space.
+		if e := errors.Join(l.closeFile(), l.fs.Remove(fd)); e == nil {
+			l.made = l.made[:len(l.made)-1]
+		}
 		return err
 	}
 	if c, ok := l.fs.(vfs.CurrentSetter); ok {
