@@ -32,6 +32,9 @@ function go(...args) {
 const write = (folder, plan) => go('write', folder, JSON.stringify(plan));
 const read = (folder, blockBytes) => go('read', folder, ...(blockBytes ? [String(blockBytes)] : []));
 
+const writeStore = (folder, plan) => go('store', 'write', folder, JSON.stringify(plan));
+const readStore = (folder) => go('store', 'read', folder);
+
 /** Returns a generator of whole numbers below a limit. */
 function random(start) {
   let state = seed + start;
@@ -235,6 +238,64 @@ describe('we read what LevelDB writes, and go on in it', () => {
       assert.deepEqual(read(folder).entries, more);
     });
   }
+});
+
+describe('LevelDB and the engine go on in one store in turn', () => {
+  const many = { ops: 5000, keys: 2000 };
+  const plans = {
+    'as it comes': many,
+    'blocks of 256 bytes': { ...many, blockBytes: 256 },
+    'blocks of 1 KiB, not compressed': { ...many, blockBytes: 1024, uncompressed: true },
+    'blocks of 64 KiB': { ...many, blockBytes: 64 << 10 },
+    'a block an entry, not compressed': { ...many, blockBytes: 1, uncompressed: true },
+    'a log alone': { ops: 100, keys: 50 },
+  };
+  for (const [index, [name, plan]] of Object.entries(plans).entries()) {
+    test(name, async () => {
+      const below = random(200 + index);
+      const folder = newFolder();
+      let { shape, entries } = writeStore(folder, { seed: seed + index, ...plan });
+      if (plan.ops > 1000) {
+        const levels = shape.tables.filter((count) => count > 0).length;
+        assert.ok(levels >= 2 && shape.tables.reduce((a, b) => a + b) >= 10, `tables ${shape.tables}`);
+      }
+      for (let turn = 0; turn < 2; turn++) {
+        const model = new Map(entries);
+        const db = await openLevel(folder, { writeBufferSize: 64 << 10 });
+        await mustHave(db, entries, below);
+        await change(db, model, 1500, below);
+        if (turn === 1) await db.compactRange(first, last);
+        await mustHave(db, sorted(model), below);
+        await db.close();
+        assert.deepEqual(readStore(folder).entries, sorted(model));
+        ({ entries } = writeStore(folder, { seed: seed + index + 50 * turn, ...plan, ops: 1500 }));
+      }
+
+      const copy = newFolder();
+      const rest = go('store', 'export', folder, copy).entries;
+      assert.ok(rest.length > 10 && rest.some(([key]) => bytes(key).toString() === 'a value that expires'));
+      assert.ok(!rest.some(([key]) => bytes(key).toString().startsWith('long long ')));
+      const db = await openLevel(copy);
+      await mustHave(db, rest, below);
+      const model = new Map(rest);
+      await change(db, model, 300, below);
+      await mustHave(db, sorted(model), below);
+      await db.close();
+      assert.deepEqual(readStore(copy).entries, sorted(model));
+    });
+  }
+
+  test('a folder that LevelDB began', async () => {
+    const below = random(300);
+    const folder = newFolder();
+    const model = new Map();
+    for (let turn = 0; turn < 3; turn++) {
+      const db = await openLevel(folder, { createIfMissing: true, writeBufferSize: 64 << 10 });
+      await change(db, model, 3000, below);
+      await db.close();
+      assert.deepEqual(readStore(folder).entries, sorted(model));
+    }
+  });
 });
 
 describe('LevelDB refuses', () => {

@@ -136,7 +136,7 @@ func (db *DB) findLogs(files []vfs.FileDesc, state manifest.State) (logs, unused
 			logs = append(logs, fd)
 		}
 	}
-	if state.LogNum > 0 && !slices.ContainsFunc(logs, func(fd vfs.FileDesc) bool { return fd.Num == state.LogNum }) {
+	if state.LogNum > 0 && !state.IsGoleveldbs() && !slices.ContainsFunc(logs, func(fd vfs.FileDesc) bool { return fd.Num == state.LogNum }) {
 		fd := vfs.FileDesc{Type: vfs.TypeLog, Num: state.LogNum}
 		return nil, nil, base.Wrap(base.ErrCorruption, fd.String()+" is missing", nil)
 	}

@@ -172,7 +172,8 @@ func (r *repairer) readManifest() error {
 	for _, t := range m.Version().RangeTombstones() {
 		r.addRange(t.Tombstone)
 	}
-	if num := m.State().LogNum; num > 0 && !slices.Contains(r.files, vfs.FileDesc{Type: vfs.TypeLog, Num: num}) {
+	state := m.State()
+	if num := state.LogNum; num > 0 && !state.IsGoleveldbs() && !slices.Contains(r.files, vfs.FileDesc{Type: vfs.TypeLog, Num: num}) {
 		r.lose(Loss{File: vfs.FileDesc{Type: vfs.TypeLog, Num: num}.String(), Reason: "it is missing"})
 		r.isBehind = true
 	}

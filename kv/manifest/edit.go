@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"math"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -138,6 +139,26 @@ func (e *VersionEdit) AddRange(t RangeTombstone) { e.NewRanges = append(e.NewRan
 // DeleteRange takes the range tombstone with this sequence number away. To
 // change one, delete it and add it in the same edit.
 func (e *VersionEdit) DeleteRange(seq base.SeqNum) { e.DeletedRanges = append(e.DeletedRanges, seq) }
+
+// forgive makes a first record of goleveldb one of ours. It is the whole version
+// together with the edit that led to it: tables that are deleted are not there,
+// and those that are new are there twice.
+func (e *VersionEdit) forgive() {
+	e.Deleted = nil
+	type place struct {
+		level int
+		num   uint64
+	}
+	seen := make(map[place]*FileMeta, len(e.New))
+	e.New = slices.DeleteFunc(e.New, func(n NewFile) bool {
+		at := place{n.Level, n.File.Num}
+		if old := seen[at]; old != nil && old.same(n.File) {
+			return true
+		}
+		seen[at] = n.File
+		return false
+	})
+}
 
 // AppendTo appends the encoded edit to dst.
 func (e *VersionEdit) AppendTo(dst []byte) []byte {

@@ -154,6 +154,9 @@ func (l *Log) replayEdit(b *builder, record []byte) error {
 	if err == nil && l.state.lacks(&e) {
 		err = base.Wrap(base.ErrCorruption, "a range tombstone without the feature for it", nil)
 	}
+	if l.end == 0 {
+		e.forgive()
+	}
 	if err == nil {
 		err = b.apply(&e)
 	}

@@ -23,6 +23,10 @@ type State struct {
 	has Fields
 }
 
+// IsGoleveldbs reports whether goleveldb wrote the manifest: it alone says nothing
+// of a previous log. It may name a log that it has removed, since that was empty.
+func (s *State) IsGoleveldbs() bool { return s.has&HasPrevLogNum == 0 }
+
 // apply takes over what e says. Numbers that count up do not go back.
 func (s *State) apply(e *VersionEdit) {
 	s.has |= e.Has
