@@ -44,8 +44,13 @@ func vacant(dev Device, size int64) (bool, error) {
 	return size <= PageSize, nil
 }
 
-// empty makes the device empty, durably.
+// empty makes the device empty, durably. What was written before is made durable
+// first: a power loss could leave some of it, and take what says that it is
+// nothing.
 func empty(dev Device) error {
+	if err := dev.Sync(); err != nil {
+		return hostError("empty the device", err)
+	}
 	if err := dev.Truncate(0); err != nil {
 		return hostError("empty the device", err)
 	}

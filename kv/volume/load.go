@@ -214,10 +214,13 @@ func (v *Volume) findNext(st *state, damage error) (next state, found bool, err 
 // older than newest: that of the generation before, with the same catalog.
 // Without it a power loss during the coming commit could leave a torn catalog
 // beside a damaged superblock, which is what the loss of the newest state
-// looks like. newest need not be durable before: what is written over is
-// damaged anyway, and the catalog has been durable since before newest was
-// written.
+// looks like. newest is made durable before: what is written over may be what
+// says that an import is under way, and with neither there would be a volume that
+// is damaged, not one that is empty.
 func (v *Volume) replaceOlder(newest superblock) error {
+	if err := v.sync(); err != nil {
+		return err
+	}
 	older := newest
 	older.gen--
 	p := older.encode()
