@@ -30,6 +30,9 @@ func (c *dumpCmd) Run(e *env) error {
 	if d.cmp == nil {
 		d.cmp = base.Bytewise
 	}
+	if p.damage != nil {
+		d.damage(p.damage)
+	}
 	return errors.Join(d.run(c.Files), p.Close())
 }
 
@@ -47,7 +50,7 @@ func (d *dumper) printf(format string, args ...any) { fmt.Fprintf(d.e.out, forma
 
 func (d *dumper) damage(err error) {
 	d.damaged = true
-	d.printf("  damaged: %v\n", err)
+	d.printf("  damaged: %s\n", oneLine(err))
 }
 
 // text returns the first bytes, quoted.

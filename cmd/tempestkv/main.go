@@ -138,6 +138,9 @@ func run(args []string, e *env, out io.Writer) (code int) {
 		fmt.Fprintln(e.err, "tempestkv:", err)
 		return exitUsage
 	}
-	fmt.Fprintln(e.err, "tempestkv:", strings.TrimPrefix(err.Error(), "tempestkv: "))
+	fmt.Fprintln(e.err, "tempestkv:", strings.TrimPrefix(oneLine(err), "tempestkv: "))
 	return exitFailed
 }
+
+// oneLine returns the text of an error that may be several.
+func oneLine(err error) string { return strings.ReplaceAll(err.Error(), "\n", "; ") }

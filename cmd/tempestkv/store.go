@@ -22,6 +22,10 @@ const volumeSuffix = ".tkv"
 type place struct {
 	fs     vfs.FS
 	device *filedevice.Device // nil for a folder
+
+	// damage is why a volume does not open in order, and fs has only what is left
+	// of it.
+	damage error
 }
 
 // isStore reports whether there is something at path, and refuses a folder that
@@ -52,7 +56,8 @@ func isStore(path string) (exists, isFolder bool, err error) {
 	return false, true, nil
 }
 
-// openToRead opens a store so that it stays as it is, whatever is written.
+// openToRead opens a store so that it stays as it is, whatever is written, or
+// what is left of one.
 func openToRead(path string) (*place, error) {
 	exists, isFolder, err := isStore(path)
 	if err != nil {
@@ -72,11 +77,11 @@ func openToRead(path string) (*place, error) {
 	if err != nil {
 		return nil, err
 	}
-	v, err := volume.Open(newOverlayDevice(d), nil)
+	v, damage, err := volume.OpenDamaged(d)
 	if err != nil {
 		return nil, errors.Join(err, d.Close())
 	}
-	return &place{v, d}, nil
+	return &place{v, d, damage}, nil
 }
 
 // openToWrite opens a store. Where there is none it makes one.
@@ -105,7 +110,7 @@ func openToWrite(path string) (*place, error) {
 	if err != nil {
 		return nil, errors.Join(err, d.Close())
 	}
-	return &place{v, d}, nil
+	return &place{fs: v, device: d}, nil
 }
 
 // openNew opens a place for a new store: there must be none.
@@ -149,6 +154,9 @@ func (e *env) read(path string, f func(db *kv.DB) error) error {
 	p, err := openToRead(path)
 	if err != nil {
 		return err
+	}
+	if p.damage != nil {
+		return errors.Join(p.damage, p.Close())
 	}
 	return e.with(p, f)
 }

@@ -48,7 +48,7 @@ func (c *verifyCmd) Run(e *env) error {
 	})
 	if errors.Is(err, kv.ErrCorruption) {
 		// It is so damaged that it does not open.
-		report.Problems = append(report.Problems, strings.Split(err.Error(), "\n")...)
+		report.Problems = append(report.Problems, oneLine(err))
 		err = nil
 	}
 	if err != nil {
@@ -90,6 +90,9 @@ func (c *repairCmd) Run(e *env) error {
 	report, err := kv.Repair(from.fs, to.fs, e.options)
 	if err := errors.Join(err, from.Close(), to.Close()); err != nil {
 		return err
+	}
+	if from.damage != nil {
+		report.Lost = append(report.Lost, kv.Loss{File: "volume", Reason: oneLine(from.damage) + "; the newest catalog that is whole counts"})
 	}
 	for _, l := range report.Lost {
 		fmt.Fprintln(e.out, "lost:", l)
