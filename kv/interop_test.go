@@ -223,3 +223,54 @@ func TestGoleveldbAndTheEngineInTurn(t *testing.T) {
 		}
 	})
 }
+
+// TestATableThatGoleveldbNamesTwice: the first record of its manifest has the
+// tables of the edit that led to it once more.
+func TestATableThatGoleveldbNamesTwice(t *testing.T) {
+	dir := t.TempDir()
+	useFolder(t, dir, func(db *kv.DB) { put(t, db, "a", "1") })
+	useGoleveldb(t, dir, func(*leveldb.DB) error { return nil }) // brings the log into a table
+	useFolder(t, dir, func(db *kv.DB) { wantValue(t, db, "a", "1") })
+}
+
+// TestALogThatGoleveldbNamesAndHasRemoved: it removes the log of an empty
+// memtable, and leaves the manifest as it is.
+func TestALogThatGoleveldbNamesAndHasRemoved(t *testing.T) {
+	dir := t.TempDir()
+	useGoleveldb(t, dir, func(db *leveldb.DB) error { return db.CompactRange(util.Range{}) })
+	useFolder(t, dir, func(db *kv.DB) { put(t, db, "a", "1") })
+	useGoleveldb(t, dir, func(db *leveldb.DB) error {
+		got, err := db.Get([]byte("a"), nil)
+		if string(got) != "1" {
+			t.Errorf("goleveldb's get: %q", got)
+		}
+		return err
+	})
+}
+
+func useFolder(t *testing.T, dir string, f func(db *kv.DB)) {
+	t.Helper()
+	fs, err := osfs.Open(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	db, err := kv.Open(fs, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	f(db)
+	if err := errors.Join(db.Close(), fs.Close()); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func useGoleveldb(t *testing.T, dir string, f func(db *leveldb.DB) error) {
+	t.Helper()
+	db, err := leveldb.OpenFile(dir, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(f(db), db.Close()); err != nil {
+		t.Fatal(err)
+	}
+}
