@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"runtime"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"tempestkv/kv"
@@ -79,9 +80,9 @@ func TestVerifyFindsNothingWrongWithAWholeStore(t *testing.T) {
 	for _, features := range []bool{false, true} {
 		for place, fs := range map[string]vfs.FS{"files": vfs.NewMem(), "volume": openVolume(t, volume.NewMemDevice())} {
 			t.Run(fmt.Sprint(place, " ", features), func(t *testing.T) {
-				yields := 0
+				var yields atomic.Int32
 				o := tiny
-				o.Yield = func(<-chan struct{}) { yields++ }
+				o.Yield = func(<-chan struct{}) { yields.Add(1) }
 				db := open(t, fs, &o)
 				fill(t, db, features)
 				r := verify(t, db)
@@ -91,8 +92,8 @@ func TestVerifyFindsNothingWrongWithAWholeStore(t *testing.T) {
 				if features && r.Expiring == 0 || r.Tombstones == 0 {
 					t.Errorf("%+v", r)
 				}
-				if yields < r.Tables {
-					t.Errorf("gave way %d times", yields)
+				if n := int(yields.Load()); n < r.Tables {
+					t.Errorf("gave way %d times", n)
 				}
 				if err := db.Close(); err != nil {
 					t.Fatal(err)

@@ -29,6 +29,10 @@
 // does not know, byte by byte; there it meets ten bytes that are no varint,
 // gives the record up, and refuses the manifest since it has no comparer then.
 //
+// goleveldb's first record after opening a store is the whole version together
+// with the edit that led to it: new tables stand in it twice, and deleted ones are
+// none of it.
+//
 // A range tombstone is what a range delete leaves behind once its log is in
 // tables, which have none. It stays until no table has entries that it hides: see
 // RangeTombstone.
