@@ -33,7 +33,7 @@ demo: site ## build everything, serve the demo on 127.0.0.1 and print its addres
 build: js/dist/index.js ## the npm package, in js/dist
 
 .PHONY: wasm
-wasm: build/tempestkv.wasm ## the engine alone, as build/tempestkv.wasm
+wasm: build/tempestkv.wasm build/tempestkv-tools.wasm ## the engine alone, as build/tempestkv.wasm
 
 .PHONY: site
 site: site/dist/index.html ## the demo site, in site/dist
@@ -46,6 +46,12 @@ build/tempestkv.wasm: $(GO_SOURCES) wasm/slim.mjs wasm/pack.mjs wasm/strip.mjs
 	node wasm/slim.mjs build/slim.mod
 	GOOS=js GOARCH=wasm go build -modfile=build/slim.mod -trimpath -ldflags='-s -w' $(COLD:%=-gcflags='%=-l') -o build/engine.wasm ./wasm
 	node wasm/pack.mjs build/engine.wasm $@
+
+# The engine with what a page only loads to import a LevelDB folder, to export a
+# store as one, or to repair a store.
+build/tempestkv-tools.wasm: build/tempestkv.wasm
+	GOOS=js GOARCH=wasm go build -modfile=build/slim.mod -tags=tools -trimpath -ldflags='-s -w' $(COLD:%=-gcflags='%=-l') -o build/tools.wasm ./wasm
+	node wasm/pack.mjs build/tools.wasm $@
 
 .PHONY: workers
 workers: build/router/router.mjs ## the router Worker, in build/router, and its size
@@ -77,7 +83,7 @@ js/test/workers/node_modules/.package-lock.json: js/test/workers/package.json js
 	npm ci --prefix js/test/workers --no-audit --no-fund
 	touch $@
 
-js/dist/index.js: build/tempestkv.wasm js/node_modules/.package-lock.json $(JS_SOURCES)
+js/dist/index.js: build/tempestkv.wasm build/tempestkv-tools.wasm js/node_modules/.package-lock.json $(JS_SOURCES)
 	npm run --prefix js build
 	touch $@
 
@@ -94,6 +100,7 @@ check: js/dist/index.js ## formatting, vet, modules, builds for every target, ty
 	go mod tidy -diff
 	go vet ./...
 	GOOS=js GOARCH=wasm go vet ./...
+	GOOS=js GOARCH=wasm go vet -tags=tools ./wasm
 	go build ./...
 	npm run --prefix js check
 
@@ -116,6 +123,7 @@ test-interop: interop/node_modules/.package-lock.json ## LevelDB itself reads wh
 .PHONY: test-wasm
 test-wasm: ## the bridge's and the engine's tests as WebAssembly, under Node
 	GOOS=js GOARCH=wasm go test -exec='node $(CURDIR)/wasm/testdata/exec.mjs' ./wasm
+	GOOS=js GOARCH=wasm go test -tags=tools -exec='node $(CURDIR)/wasm/testdata/exec.mjs' ./wasm
 	GOOS=js GOARCH=wasm go test -exec='$(WASM_EXEC)' $(WASM_TESTED)
 	node --test wasm/
 

@@ -76,7 +76,7 @@ func copyFolder(t testing.TB, db *kv.DB, opts *kv.CopyOptions) []folderFile {
 	if err != nil {
 		t.Fatal(err)
 	}
-	files := readFolder(t, x.Next)
+	files := readFolder(t, func() (kv.FolderPiece, error) { return x.Next(3000) })
 	if err := errors.Join(x.Close(), x.Close()); err != nil {
 		t.Error(err)
 	}

@@ -9,7 +9,7 @@ import (
 
 // FolderCopy gives out a copy of the store at one moment (see DB.Copy) as the
 // files of a folder that LevelDB and its relatives open, CURRENT last. It works
-// as it is read, and holds about a block of a table.
+// as it is read, and holds about a piece.
 type FolderCopy struct {
 	k       *copier
 	pieces  []FolderPiece // made, and not given out
@@ -31,12 +31,12 @@ func (db *DB) CopyFolder(ctx Context, opts *CopyOptions) (*FolderCopy, error) {
 	return x, err
 }
 
-// Next returns the next piece; io.EOF behind the last.
-func (x *FolderCopy) Next() (FolderPiece, error) {
+// Next returns the next piece, of about maxBytes; io.EOF behind the last.
+func (x *FolderCopy) Next(maxBytes int) (FolderPiece, error) {
 	if x.closed {
 		return FolderPiece{}, ErrClosed
 	}
-	for len(x.pieces) == 0 && !x.over {
+	for !x.over && (len(x.pieces) == 0 || len(x.pieces) == 1 && len(x.pieces[0].Data) < maxBytes) {
 		if err := x.step(); err != nil {
 			return FolderPiece{}, err
 		}
@@ -85,7 +85,13 @@ type folderFS struct{ x *FolderCopy }
 
 var _ vfs.CurrentSetter = folderFS{}
 
+// put adds bytes to the last file, or begins one that is named.
 func (f folderFS) put(name string, p []byte) {
+	if n := len(f.x.pieces); name == "" && n > 0 {
+		last := &f.x.pieces[n-1]
+		last.Data = append(last.Data, p...)
+		return
+	}
 	f.x.pieces = append(f.x.pieces, FolderPiece{Name: name, Size: -1, Data: append([]byte(nil), p...)})
 }
 

@@ -4,6 +4,7 @@ package main
 
 import (
 	"encoding/binary"
+	"errors"
 	"io"
 
 	"tempestkv/kv"
@@ -13,10 +14,27 @@ import (
 
 // openExport is an export as the bridge holds it.
 type openExport struct {
-	backup *kv.Backup
-	image  *volume.Image
+	// next returns the body of the next piece, of about so many bytes, and its
+	// flags.
+	next   func(maxBytes int) (body []byte, flags byte, err error)
+	close  func() error
 	isBusy bool // a piece is being read
 	isOver bool
+}
+
+// addExport answers the call that begins an export of size bytes.
+func (b *bridge) addExport(key callKey, x *openExport, size int64) ([]byte, error) {
+	b.mu.Lock()
+	taken := b.exports[key] != nil
+	if !taken {
+		b.exports[key] = x
+	}
+	b.mu.Unlock()
+	if taken {
+		x.close()
+		return nil, base.Wrap(kv.ErrInvalidArgument, "the id is that of an open export", nil)
+	}
+	return binary.LittleEndian.AppendUint64(nil, uint64(size)), nil
 }
 
 func (b *bridge) export(db *kv.DB, key callKey) ([]byte, error) {
@@ -29,20 +47,48 @@ func (b *bridge) export(db *kv.DB, key callKey) ([]byte, error) {
 		files[i] = volume.ImageFile{Desc: f.Desc, Size: f.Size, Content: f.Content}
 	}
 	image, err := volume.NewImage(files)
-	if err == nil {
-		b.mu.Lock()
-		if b.exports[key] != nil {
-			err = base.Wrap(kv.ErrInvalidArgument, "the id is that of an open export", nil)
-		} else {
-			b.exports[key] = &openExport{backup: backup, image: image}
-		}
-		b.mu.Unlock()
-	}
 	if err != nil {
 		backup.Close()
 		return nil, err
 	}
-	return binary.LittleEndian.AppendUint64(nil, uint64(image.Size())), nil
+	next := func(maxBytes int) ([]byte, byte, error) {
+		piece := make([]byte, maxBytes)
+		n, err := io.ReadFull(image, piece)
+		if err == io.EOF || err == io.ErrUnexpectedEOF {
+			return piece[:n], exportLast, nil
+		}
+		return piece, 0, err
+	}
+	return b.addExport(key, &openExport{next: next, close: backup.Close}, image.Size())
+}
+
+// exportFolder gives out a store as it is. One that has been used for what
+// LevelDB lacks is copied, where this is an engine that can do so.
+func (b *bridge) exportFolder(db *kv.DB, key callKey, flags byte) ([]byte, error) {
+	x, err := db.ExportFolder(ctx)
+	if errors.Is(err, kv.ErrNotSupported) {
+		return b.copyFolder(db, key, flags, err)
+	}
+	if err != nil {
+		return nil, err
+	}
+	next := func(maxBytes int) ([]byte, byte, error) { return folderPiece(x.Next(maxBytes)) }
+	return b.addExport(key, &openExport{next: next, close: x.Close}, x.Size())
+}
+
+func folderPiece(p kv.FolderPiece, err error) (body []byte, flags byte, _ error) {
+	if err != nil {
+		if err == io.EOF {
+			return nil, exportLast, nil
+		}
+		return nil, 0, err
+	}
+	body = make([]byte, 0, len(p.Name)+16+len(p.Data))
+	if p.Name != "" {
+		flags = exportFile
+		body = binary.LittleEndian.AppendUint64(appendString(body, p.Name), uint64(p.Size))
+	}
+	return append(body, p.Data...), flags, nil
 }
 
 // exportNext reads the next piece of an export. One call at a time may wait for
@@ -68,23 +114,19 @@ func (b *bridge) exportNext(r *request, e entry) error {
 		return base.Wrap(kv.ErrBusy, "a call waits for this export already", nil)
 	}
 	r.background(func() {
-		piece := make([]byte, runBytes(maxBytes))
-		n, err := io.ReadFull(x.image, piece)
+		body, flags, err := x.next(runBytes(maxBytes))
 		b.mu.Lock()
 		x.isBusy = false
 		isOver := x.isOver
 		b.mu.Unlock()
 		if isOver {
-			x.backup.Close()
+			x.close()
 		}
-		switch err {
-		case nil:
-			b.reply(r.session, e.id, statusOK, 0, piece)
-		case io.EOF, io.ErrUnexpectedEOF:
-			b.reply(r.session, e.id, statusOK, exportLast, piece[:n])
-		default:
+		if err != nil {
 			b.fail(r.session, e.id, err)
+			return
 		}
+		b.reply(r.session, e.id, statusOK, flags, body)
 	})
 	return nil
 }
@@ -109,7 +151,7 @@ func (b *bridge) endExports(which func(callKey) bool) {
 			delete(b.exports, key)
 			x.isOver = true
 			if !x.isBusy {
-				x.backup.Close()
+				x.close()
 			}
 		}
 	}
@@ -118,7 +160,7 @@ func (b *bridge) endExports(which func(callKey) bool) {
 // importPiece takes the next piece of an image, before the store is opened, or
 // ends the import.
 func (b *bridge) importPiece(r *request, e entry) error {
-	if b.db != nil || b.closed {
+	if b.isInUse() {
 		return base.Wrap(kv.ErrInvalidArgument, "an import is for a store that is not open", nil)
 	}
 	if b.importer == nil {

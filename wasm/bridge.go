@@ -67,6 +67,7 @@ type bridge struct {
 	exports   map[callKey]*openExport
 
 	importer *volume.Importer // nil where no import is under way
+	tools    tools
 
 	// turn lets background jobs go on, of which parked wait for it.
 	turn   chan struct{}
@@ -172,7 +173,8 @@ func (b *bridge) isSettled(turn int) bool {
 		return false
 	}
 	// What waits for a background job waits for the pump.
-	return waiting.count.Load() > 0 || b.parked.Load() > 0 && db != nil && (b.slow > 0 || db.IsStalled()) && !db.IsBusy()
+	isStalled := b.slow > 0 || db != nil && db.IsStalled()
+	return waiting.count.Load() > 0 || b.parked.Load() > 0 && isStalled && (db == nil || !db.IsBusy())
 }
 
 // yield is called by background jobs between two steps: it returns when the
@@ -239,7 +241,7 @@ func (b *bridge) dispatch(r *request, e entry) {
 
 // start is dispatch; an error has not been answered yet.
 func (b *bridge) start(r *request, e entry) error {
-	if b.db == nil && e.op != opOpen && e.op != opPanic && e.op != opImport && e.op != opImportEnd {
+	if b.db == nil && e.op != opOpen && e.op != opPanic && e.op != opImport && e.op != opImportEnd && !isTool(e.op) {
 		if b.closed {
 			return kv.ErrClosed
 		}
@@ -275,7 +277,7 @@ func (b *bridge) start(r *request, e entry) error {
 		r.answer(e.id, nil)
 	case opStats:
 		b.stats(r, e.id)
-	case opSnapshot, opCount, opApproximateSize, opFlush, opCompact, opVerify, opExport:
+	case opSnapshot, opCount, opApproximateSize, opFlush, opCompact, opVerify, opExport, opExportFolder:
 		return b.maintain(r, e)
 	case opSnapshotClose:
 		return b.closeSnapshot(r, e)
@@ -296,14 +298,17 @@ func (b *bridge) start(r *request, e entry) error {
 	case opPanic:
 		panic("tempestkv: asked to panic")
 	default:
-		return base.Wrap(kv.ErrNotSupported, "unknown operation", nil)
+		return b.tool(r, e)
 	}
 	return nil
 }
 
+// isInUse reports whether the device is a store's already.
+func (b *bridge) isInUse() bool { return b.db != nil || b.closed || b.tools.isInUse() }
+
 // open opens the volume on the host's device, and the DB in it.
 func (b *bridge) open(r *request, e entry) error {
-	if b.db != nil || b.closed || b.importer != nil {
+	if b.isInUse() || b.importer != nil {
 		return base.Wrap(kv.ErrInvalidArgument, "the engine has been opened already", nil)
 	}
 	opts, err := readOpenOptions(e.body)
@@ -314,7 +319,7 @@ func (b *bridge) open(r *request, e entry) error {
 		opts.Logger = b.host.log
 		opts.Event = b.notice
 		opts.Yield = b.yield
-		opts.Now = func() int64 { return int64(b.host.now()) }
+		opts.Now = b.millis
 		// Opening the volume has read it: now it is known how the host answers.
 		opts.ReadInPlace = !waiting.used.Load()
 		b.db, err = kv.Open(b.vol, opts)
@@ -323,12 +328,18 @@ func (b *bridge) open(r *request, e entry) error {
 		return err
 	}
 	go b.watch(b.db)
-	rec := b.db.Recovery()
-	body := binary.LittleEndian.AppendUint64(nil, uint64(rec.Sequence))
-	body = binary.LittleEndian.AppendUint64(body, uint64(rec.DroppedBytes))
-	r.answer(e.id, appendString(body, rec.Text))
+	r.answer(e.id, appendRecovery(nil, b.db.Recovery()))
 	return nil
 }
+
+func appendRecovery(dst []byte, rec kv.Recovery) []byte {
+	dst = binary.LittleEndian.AppendUint64(dst, uint64(rec.Sequence))
+	dst = binary.LittleEndian.AppendUint64(dst, uint64(rec.DroppedBytes))
+	return appendString(dst, rec.Text)
+}
+
+// millis returns the time in milliseconds since 1970.
+func (b *bridge) millis() int64 { return int64(b.host.now()) }
 
 // watch turns the death of the worker into the death of the program, so that
 // the host has one way to hear of it and frees the file.

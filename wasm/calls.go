@@ -107,6 +107,8 @@ func (b *bridge) maintain(r *request, e entry) error {
 		f = func() ([]byte, error) { return verify(db) }
 	case opExport:
 		f = func() ([]byte, error) { return b.export(db, callKey{r.session, e.id}) }
+	case opExportFolder:
+		f = func() ([]byte, error) { return b.exportFolder(db, callKey{r.session, e.id}, e.flags) }
 	default:
 		bounds, ok := c.bounds(e.flags)
 		if !ok {

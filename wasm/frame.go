@@ -54,6 +54,11 @@ const (
 	opExportClose     = 21
 	opImport          = 22
 	opImportEnd       = 23
+	opImportFile      = 24
+	opImportFileNext  = 25
+	opImportFilesEnd  = 26
+	opExportFolder    = 27
+	opRepair          = 28
 	opPanic           = 127
 
 	flagStrict      = 1
@@ -78,7 +83,13 @@ const (
 	scanEnded = 1
 
 	exportLast  = 1
+	exportFile  = 2
 	importAbort = 1
+
+	importUnneeded = 1
+	importMore     = 1
+
+	folderDropExpiry = 1
 
 	tagMemtableBytes = 1
 
