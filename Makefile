@@ -174,7 +174,7 @@ fuzz: ## every fuzz target for FUZZTIME
 
 .PHONY: soak
 soak: ## what takes longer: many more model checks, crashes and fuzzing
-	go test ./kv -run 'PowerLoss' -crashseeds 40 -timeout 30m
+	go test ./kv -run 'PowerLoss|Crash|Fault|Flipped' -crashseeds 40 -timeout 30m
 	for p in $$(grep -rl --include=*_test.go pgregory.net/rapid kv | xargs -n1 dirname | sort -u); do \
 	  go test ./$$p -rapid.checks 2000 -timeout 30m; \
 	done

@@ -31,13 +31,12 @@ func (db *DB) nameFeatures(kinds batch.Kinds) error {
 			e.Features = append(e.Features, f.name)
 		}
 	}
-	if len(e.Features) == 0 {
-		return nil
+	if len(e.Features) > 0 {
+		if err := db.edit(&e); err != nil {
+			return err
+		}
 	}
-	if err := db.edit(&e); err != nil {
-		return err
-	}
-	db.isMasked = true
+	db.isMasked = db.isMasked || kinds.Has(base.KindRangeDelete) || kinds.Has(base.KindPutExpiring)
 	return nil
 }
 

@@ -174,6 +174,10 @@ func (l *Log) write(e *VersionEdit) error {
 	case l.w == nil:
 		err = l.reopen()
 	}
+	if err != nil {
+		// Whoever asks again must not find them named.
+		l.state.Features = l.state.Features[:known]
+	}
 	if err == nil && l.marked {
 		// No record follows one that is not durable.
 		err = l.file.Sync()
