@@ -135,10 +135,11 @@ func (db *DB) newCompaction(v *manifest.Version, level int, files []*manifest.Fi
 	return c
 }
 
-// rewrite returns the compaction of a table into its own level, from 1 on.
+// rewrite returns the compaction of a table into its own level, from 1 on, with the
+// neighbours that have versions of its keys: LevelDB divides a key's versions.
 func (db *DB) rewrite(v *manifest.Version, level int, f *manifest.FileMeta) *compaction {
 	return &compaction{
-		level: level, output: level, inputs: []*manifest.FileMeta{f},
+		level: level, output: level, inputs: v.Inputs(level, f.Smallest.UserKey, f.Largest.UserKey),
 		version: v, snapshots: db.snapshotSeqs(), now: db.expired(),
 	}
 }
