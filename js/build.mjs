@@ -1,11 +1,12 @@
-// Builds the package into dist/: index.js and worker.js with the code they share, workers.js for Cloudflare Workers, declarations, and the engine
-// beside them.
+// Builds the package into dist/: index.js, worker.js and tools.js with the code they share, workers.js for Cloudflare Workers, declarations, and the
+// engines beside them.
 // What tests need of the insides goes to ../build/js/internal.js.
 
 import { execFileSync } from 'node:child_process';
 import { copyFile, mkdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { fileURLToPath } from 'node:url';
 import { build } from 'esbuild';
+import { staticImports } from './imports.mjs';
 
 const here = (path) => fileURLToPath(new URL(path, import.meta.url));
 const dist = here('dist');
@@ -68,10 +69,10 @@ await mkdir(dist);
 await Promise.all([
   build({
     ...common,
-    entryPoints: ['src/index.ts', 'src/worker.ts'],
+    entryPoints: { index: 'src/index.ts', worker: 'src/worker.ts', tools: 'src/tools/index.ts' },
     outdir: dist,
     splitting: true,
-    chunkNames: 'shared',
+    chunkNames: '[name]-[hash]',
     minify: true,
     sourcemap: true,
     legalComments: 'inline',
@@ -93,19 +94,29 @@ await Promise.all([
   }),
   copyFile(`${goRoot}/LICENSE`, here('dist/LICENSE-go.txt')),
   copyFile(here('node_modules/msgpackr/LICENSE'), here('dist/LICENSE-msgpackr.txt')),
+  copyFile(here('node_modules/@zip.js/zip.js/LICENSE'), here('dist/LICENSE-zip.js.txt')),
   copyFile(here('../LICENSE'), here('dist/LICENSE')),
 ]);
+// Each entry names all of its chunks, those of its chunks too: a page asks for them at once.
+for (const name of ['index.js', 'worker.js', 'tools.js']) {
+  const code = await readFile(here(`dist/${name}`), 'utf8');
+  const all = staticImports(name);
+  all.delete(name);
+  const missing = [...all].filter((chunk) => !code.includes(`"./${chunk}"`)).map((chunk) => `import"./${chunk}";\n`);
+  await writeFile(here(`dist/${name}`), missing.join('') + code);
+}
 execFileSync(process.execPath, [here('node_modules/typescript/bin/tsc'), '--emitDeclarationOnly', '--stripInternal', '-p', here('.')], {
   stdio: 'inherit',
 });
 // A module with nothing but types has no declarations of its own to keep, and the workers' entry nobody imports.
 for (const name of ['worker', 'go-runtime']) await rm(here(`dist/${name}.d.ts`), { force: true });
 
-const engine = here('../build/tempestkv.wasm');
-try {
-  await copyFile(engine, here('dist/tempestkv.wasm'));
-} catch (error) {
-  if (error.code !== 'ENOENT') throw error;
-  await writeFile(here('dist/MISSING.txt'), 'The engine, tempestkv.wasm, was not there when this was built. Run: make build\n');
-  console.warn('js: no engine at build/tempestkv.wasm; run make wasm, then build again');
+for (const name of ['tempestkv.wasm', 'tempestkv-tools.wasm']) {
+  try {
+    await copyFile(here(`../build/${name}`), here(`dist/${name}`));
+  } catch (error) {
+    if (error.code !== 'ENOENT') throw error;
+    await writeFile(here('dist/MISSING.txt'), `The engine, ${name}, was not there when this was built. Run: make build\n`);
+    console.warn(`js: no engine at build/${name}; run make wasm, then build again`);
+  }
 }

@@ -155,6 +155,25 @@ type source struct {
 	size int64
 }
 
+// newSource finds out where the store ends, by reading.
+func newSource(dev volume.Device) (source, error) {
+	s := source{dev, sourceOffset}
+	p := make([]byte, 1)
+	for low := int64(0); low < s.size; {
+		middle := low + (s.size-low)/2
+		n, err := s.ReadAt(p, middle)
+		if err != nil {
+			return source{}, err
+		}
+		if n > 0 {
+			low = middle + 1
+		} else {
+			s.size = middle
+		}
+	}
+	return s, nil
+}
+
 func (s source) ReadAt(p []byte, off int64) (int, error) {
 	p = p[:max(0, min(int64(len(p)), s.size-off))]
 	return s.Device.ReadAt(p, sourceOffset+off)
@@ -163,16 +182,11 @@ func (s source) ReadAt(p []byte, off int64) (int, error) {
 func (s source) Size() (int64, error) { return s.size, nil }
 
 func (b *bridge) repair(r *request, e entry) error {
-	c := cursor{e.body}
-	size, ok := c.u64()
-	if !ok || size > sourceOffset {
-		return malformed("repair")
-	}
 	if err := b.newDraft(); err != nil {
 		return err
 	}
 	r.background(func() {
-		report, err := b.salvage(source{b.device, int64(size)})
+		report, err := b.salvage()
 		if err == nil {
 			err = b.publish()
 		}
@@ -185,7 +199,14 @@ func (b *bridge) repair(r *request, e entry) error {
 	return nil
 }
 
-func (b *bridge) salvage(from source) (kv.RepairReport, error) {
+func (b *bridge) salvage() (kv.RepairReport, error) {
+	from, err := newSource(b.device)
+	if err != nil {
+		return kv.RepairReport{}, err
+	}
+	if from.size == 0 {
+		return kv.RepairReport{}, base.Wrap(kv.ErrInvalidArgument, "there is nothing to repair: the store is empty", nil)
+	}
 	src, damage, err := volume.OpenDamaged(from)
 	if err != nil {
 		return kv.RepairReport{}, err

@@ -68,6 +68,13 @@ export interface DatabaseSpec extends Encodings {
 }
 
 /**
+ * The client of a database, for what is no method of it.
+ *
+ * @internal
+ */
+export let clientOf: (db: Database<any, any>) => Client;
+
+/**
  * A store that is open. Made by `open`.
  *
  * Calls need not wait for each other: those made in one turn travel together, writes take effect in the order they were made, and a read sees
@@ -86,6 +93,10 @@ export interface DatabaseSpec extends Encodings {
  * @typeParam V - Values.
  */
 export class Database<K = string, V = unknown> extends Namespace<K, V> {
+  static {
+    clientOf = (db) => db.#client;
+  }
+
   /** The name it was opened by. */
   readonly name: string;
 

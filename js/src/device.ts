@@ -38,3 +38,27 @@ export interface AsyncDevice {
 
 /** Where a store's bytes are kept. */
 export type Device = SyncDevice | AsyncDevice;
+
+/** Where on a device the damaged store of a repair is: no store is so large. */
+const SOURCE_OFFSET = 2 ** 52;
+
+/** A device that also reads another one, from `SOURCE_OFFSET` on. */
+export function withSource(device: Device, source: Device): Device {
+  if (device.async !== true && source.async !== true) {
+    return {
+      read: (into, offset) => (offset < SOURCE_OFFSET ? device.read(into, offset) : source.read(into, offset - SOURCE_OFFSET)),
+      write: (from, offset) => device.write(from, offset),
+      sync: () => device.sync(),
+      size: () => device.size(),
+      truncate: (size) => device.truncate(size),
+    };
+  }
+  return {
+    async: true,
+    read: async (into, offset) => (offset < SOURCE_OFFSET ? device.read(into, offset) : source.read(into, offset - SOURCE_OFFSET)),
+    write: async (from, offset) => device.write(from, offset),
+    sync: async () => device.sync(),
+    size: async () => device.size(),
+    truncate: async (size) => device.truncate(size),
+  };
+}

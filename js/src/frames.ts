@@ -42,6 +42,11 @@ export const Op = {
   exportClose: 21,
   import: 22,
   importEnd: 23,
+  importFile: 24,
+  importFileNext: 25,
+  importFilesEnd: 26,
+  exportFolder: 27,
+  repair: 28,
   panic: 127,
 } as const;
 
@@ -66,7 +71,19 @@ export const WatchFlag = { hasSince: 1, withValues: 2 } as const;
 /** Flag of a run or of an exported piece: it is the last, and what it came from is closed. */
 export const LAST = 1;
 
-/** Flag of `importEnd`: the import is given up. */
+/** Flag of an exported piece: a file begins with it. */
+export const FILE = 2;
+
+/** Flag of the answer to `importFile`: the file is not needed. */
+export const UNNEEDED = 1;
+
+/** Flag of the answer to `importFilesEnd`: it is to be sent again. */
+export const MORE = 1;
+
+/** Flag of `exportFolder`: values that expire stay for ever. */
+export const DROP_EXPIRY = 1;
+
+/** Flag of `importEnd` and `importFilesEnd`: the import is given up. */
 export const GIVE_UP = 1;
 
 /** Flag of a watch's commits: some before them were lost. */

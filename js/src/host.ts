@@ -1,7 +1,7 @@
 // A host: an engine on its device, with the lock that makes it the only one.
 
 import type { Recovery } from './database.js';
-import type { Device } from './device.js';
+import { type Device, withSource } from './device.js';
 import { asStorageError, type TempestError } from './errors.js';
 import { Engine, type EngineEvents } from './engine.js';
 import { BodyReader, FrameReader, FrameWriter, Op, Status } from './frames.js';
@@ -17,6 +17,10 @@ export interface HostSpec {
   memtableBytes?: number;
   /** The engine is to be given a backup, not to open a store. */
   isImport?: boolean;
+  /** The name of a damaged store in the origin private file system, which the engine is to read too. */
+  sourceName?: string;
+  /** Likewise, on a device. */
+  source?: Device;
   /** A device to use in the place of the store's file in the origin private file system. */
   device?: Device;
   /** The engine where it is compiled already; `wasmUrl` then only names it, for messages. */
@@ -35,7 +39,8 @@ export class Host {
   #engine: Engine | undefined;
   readonly #spec: HostSpec;
   #file: OpfsDevice | undefined;
-  #unlock: Unlock | undefined;
+  #sourceFile: OpfsDevice | undefined;
+  readonly #unlocks: Unlock[] = [];
   #opening: { resolve: (recovery: Recovery) => void; reject: (error: unknown) => void } | undefined;
 
   private constructor(spec: HostSpec, events: EngineEvents) {
@@ -67,17 +72,32 @@ export class Host {
     const deadline = performance.now() + lockWaitMillis;
     let { device } = this.#spec;
     if (device !== undefined) {
-      this.#unlock = await lockDevice(device, name, lockWaitMillis);
+      this.#unlocks.push(await lockDevice(device, name, lockWaitMillis));
     } else {
-      this.#unlock = await lockStore(name, lockWaitMillis);
+      this.#unlocks.push(await lockStore(name, lockWaitMillis));
       device = this.#file = await OpfsDevice.open(name, Math.max(0, deadline - performance.now()));
     }
+    const source = await this.#openSource(deadline);
+    if (source !== undefined) device = withSource(device, source);
     this.#engine = await Engine.start(await loading, wasmUrl, device, {
       ...this.#events,
       reply: (frame) => (this.#opening === undefined ? this.#events.reply(frame) : this.#opened(frame)),
       died: (error) => this.#died(error),
     });
     this.#recovery = isImport === true ? NOTHING_FOUND : await this.#open(memtableBytes);
+  }
+
+  /** The damaged store to read, where there is one. */
+  async #openSource(deadline: number): Promise<Device | undefined> {
+    const { source, sourceName } = this.#spec;
+    const millis = Math.max(0, deadline - performance.now());
+    if (source !== undefined) {
+      this.#unlocks.push(await lockDevice(source, 'to be repaired', millis));
+      return source;
+    }
+    if (sourceName === undefined) return undefined;
+    this.#unlocks.push(await lockStore(sourceName, millis));
+    return (this.#sourceFile = await OpfsDevice.open(sourceName, Math.max(0, deadline - performance.now()), false));
   }
 
   /** Asks the engine to open the store: the first of all requests. */
@@ -128,7 +148,7 @@ export class Host {
   /** Stops the engine, deletes the store, and only then gives the lock back. Where that was given back already, nothing is deleted. */
   async destroy(): Promise<void> {
     const { name, device, lockWaitMillis } = this.#spec;
-    if (this.#unlock === undefined) return;
+    if (this.#unlocks.length === 0) return;
     try {
       this.#stop();
       if (device !== undefined) await device.truncate(0);
@@ -143,15 +163,14 @@ export class Host {
   #stop(): void {
     this.#engine?.stop();
     this.#engine = undefined;
-    const file = this.#file;
-    this.#file = undefined;
-    file?.close();
+    const files = [this.#file, this.#sourceFile];
+    this.#file = this.#sourceFile = undefined;
+    for (const file of files) file?.close();
   }
 
   /** Stops the engine, closes the file and gives the lock back. A second time does nothing. */
   release(): void {
     this.#stop();
-    this.#unlock?.();
-    this.#unlock = undefined;
+    for (const unlock of this.#unlocks.splice(0)) unlock();
   }
 }

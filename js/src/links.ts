@@ -114,7 +114,7 @@ export function openRemote(
       if (isOpen) died(new TempestError('TEMPEST_WORKER_DIED', `the store's worker failed: ${what}`));
       else died(notStarted(address, what === '' ? 'it did not load' : what));
     };
-    const { device: _, module: __, ...message } = spec;
+    const { device: _, module: __, source: ___, ...message } = spec;
     worker.postMessage({ type: 'open', lifeLock, ...message } satisfies ToWorker);
   });
 }

@@ -8,7 +8,7 @@ import type { HostSpec } from './host.js';
  * To the worker: open a store, the first message; or let it go, the last one, where `isDoomed` after deleting it. The worker holds the lock
  * named `lifeLock` as long as it lives.
  */
-export type ToWorker = ({ type: 'open'; lifeLock: string } & Omit<HostSpec, 'device' | 'module'>) | { type: 'release'; isDoomed: boolean };
+export type ToWorker = ({ type: 'open'; lifeLock: string } & Omit<HostSpec, 'device' | 'module' | 'source'>) | { type: 'release'; isDoomed: boolean };
 
 /** From the worker: the store is open, or could not be opened; the engine has died; the store was let go, with what kept it from being deleted. */
 export type FromWorker =

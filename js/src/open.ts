@@ -122,7 +122,7 @@ export async function open(name: string, options: OpenOptions = {}): Promise<Dat
 }
 
 /** What a host needs to know of a store. Throws where the options say in a way that makes no sense. */
-function specOf(name: string, { storage, device, wasmUrl, lockWaitMillis }: OpenOptions): HostSpec {
+export function specOf(name: string, { storage, device, wasmUrl, lockWaitMillis }: OpenOptions): HostSpec {
   checkStorage(storage);
   if (device !== undefined) checkDevice(device, storage);
   const spec: HostSpec = {
@@ -136,7 +136,7 @@ function specOf(name: string, { storage, device, wasmUrl, lockWaitMillis }: Open
 }
 
 /** A client of an engine, and its link. */
-async function connect(spec: HostSpec, { workerUrl }: OpenOptions, signal: AbortSignal | undefined): Promise<{ client: Client; link: OpenLink }> {
+export async function connect(spec: HostSpec, { workerUrl }: OpenOptions, signal: AbortSignal | undefined): Promise<{ client: Client; link: OpenLink }> {
   const workerAddress = addressOf(workerUrl, new URL('./worker.js', import.meta.url));
   // The client comes once the link is there, and hears of nothing before.
   let client: Client | undefined;
@@ -176,7 +176,7 @@ export interface ImportOptions extends Pick<OpenOptions, 'signal' | 'device' | '
   onProgress?: ((progress: BackupProgress) => void) | undefined;
 }
 
-const IMPORT_NAMES: ReadonlySet<string> = new Set(['signal', 'device', 'lockWaitMillis', 'wasmUrl', 'workerUrl', 'onProgress']);
+export const IMPORT_NAMES: ReadonlySet<string> = new Set(['signal', 'device', 'lockWaitMillis', 'wasmUrl', 'workerUrl', 'onProgress']);
 
 /**
  * Makes a store out of a backup that `db.export()` made, in the origin private file system or on a device; `open` has it then. There may be no store of
@@ -248,7 +248,7 @@ function checkStorage(storage: unknown): void {
   }
 }
 
-function checkDevice(device: Partial<Device> | null, storage: unknown): void {
+export function checkDevice(device: Partial<Device> | null, storage: unknown): void {
   if (storage !== undefined) throw new TypeError('a store has a storage or a device, not both');
   for (const call of DEVICE_CALLS) {
     if (typeof device?.[call] !== 'function') throw new TypeError(`device must have the calls of a Device; ${call} is missing`);
@@ -271,7 +271,7 @@ function memtableBytesOf(size: unknown): number {
 }
 
 /** The absolute address of a file: as the caller gave it, relative to the page, or beside this module. */
-function addressOf(given: string | URL | undefined, beside: URL): string {
+export function addressOf(given: string | URL | undefined, beside: URL): string {
   if (given === undefined) return beside.href;
   if (typeof given !== 'string' && !(given instanceof URL)) throw new TypeError(`an address must be a string or a URL, not ${describe(given)}`);
   try {

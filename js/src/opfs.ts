@@ -85,21 +85,25 @@ export class OpfsDevice implements SyncDevice {
   }
 
   /**
-   * Opens the file of a store, and makes it where there is none. A file that is taken, by a context that is only just ending, is tried again.
+   * Opens the file of a store, and makes it where there is none, unless told otherwise. A file that is taken, by a context that is only just ending,
+   * is tried again.
    *
-   * Rejects with `TEMPEST_LOCKED` where it is taken longer than `waitMillis`, with `TEMPEST_NOT_SUPPORTED` where the context has no such files,
+   * Rejects with `TEMPEST_INVALID_ARGUMENT` where there is none to be opened, with `TEMPEST_LOCKED` where it is taken longer than `waitMillis`, with `TEMPEST_NOT_SUPPORTED` where the context has no such files,
    * and with whatever the host throws.
    */
-  static async open(name: string, waitMillis: number): Promise<OpfsDevice> {
+  static async open(name: string, waitMillis: number, create = true): Promise<OpfsDevice> {
     const deadline = performance.now() + waitMillis;
     const files = await folder();
     const fileName = await fileNameOf(name);
     for (;;) {
       try {
-        const file: FileHandle = await files.getFileHandle(fileName, { create: true });
+        const file: FileHandle = await files.getFileHandle(fileName, { create });
         if (file.createSyncAccessHandle === undefined) throw unavailable('only a dedicated worker can open its files');
         return new OpfsDevice(await file.createSyncAccessHandle());
       } catch (error) {
+        if (!create && (error as Error).name === 'NotFoundError') {
+          throw new TempestError('TEMPEST_INVALID_ARGUMENT', `there is no store named ${JSON.stringify(name)}`, { cause: error });
+        }
         if (!isTaken(error)) throw error;
         if (performance.now() >= deadline) throw locked(name, waitMillis);
         await new Promise((resolve) => setTimeout(resolve, RETRY_MILLIS));
