@@ -53,11 +53,11 @@ func (db *DB) isHeld(g getRequest) bool {
 			}
 			for i := range g.len() {
 				wanted := g.key(i)
+				same := bytes.Equal(key, wanted) || db.cmp.HasSuffix && db.cmp.SameLogicalKey(key, wanted)
 				if kind == base.KindRangeDelete {
-					if db.cmp.Compare(key, wanted) <= 0 && db.cmp.Compare(wanted, end) < 0 {
-						return true
-					}
-				} else if bytes.Equal(key, wanted) || db.cmp.HasSuffix && db.cmp.SameLogicalKey(key, wanted) {
+					same = (same || db.cmp.Compare(key, wanted) <= 0) && db.cmp.Compare(wanted, end) < 0
+				}
+				if same {
 					return true
 				}
 			}

@@ -294,3 +294,30 @@ func (s blockingSink) WriteDone(uint64, base.SeqNum, error) {
 }
 
 func (s blockingSink) GetDone(uint64, []byte, base.SeqNum, error) {}
+
+// TestAGetWaitsForAClearOfTheVersionThatItWouldFind: with suffixes a get finds a
+// version behind its key, and a clear may begin between them.
+func TestAGetWaitsForAClearOfTheVersionThatItWouldFind(t *testing.T) {
+	opts, g := gated()
+	opts.Comparer = base.FixedSuffix(1)
+	db := open(t, vfs.NewMem(), opts)
+	put(t, db, "k\x03", "v")
+	put(t, db, "l\x03", "v")
+	g.shut()
+	a := newAnswers()
+	sent := fillUntilHeld(t, db, a)
+	var b batch.Batch
+	b.DeleteRange([]byte("k\x04"), []byte("k\x01"))
+	a.send(t, db, uint64(sent), &b, nil)
+	got := make(chan error)
+	go func() {
+		_, err := db.Get(ctx, []byte("k\x09"))
+		got <- err
+	}()
+	wantValue(t, db, "l\x09", "v")
+	g.lift()
+	if err := <-got; err != kv.ErrNotFound {
+		t.Error("what was cleared before is found:", err)
+	}
+	a.wantAll(t, nil)
+}

@@ -95,7 +95,10 @@ func (db *DB) Compact(ctx Context, b iterator.Bounds) error {
 	m := &manual{bounds: b}
 	err := db.wait(ctx, func() { db.manuals = append(db.manuals, m) }, func() (bool, error) { return m.isOver, nil })
 	if err != nil {
-		db.do(nil, func() { db.manuals = slices.DeleteFunc(db.manuals, func(x *manual) bool { return x == m }) })
+		db.do(nil, func() {
+			db.manuals = slices.DeleteFunc(db.manuals, func(x *manual) bool { return x == m })
+			m.isOver = true // nobody waits for it
+		})
 	}
 	return err
 }

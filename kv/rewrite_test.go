@@ -1,6 +1,8 @@
 package kv
 
 import (
+	"context"
+	"sync/atomic"
 	"testing"
 
 	"tempestkv/kv/base"
@@ -45,5 +47,54 @@ func TestATableThatSharesAKeyIsNotRewrittenAlone(t *testing.T) {
 		if n, err := db.Count(nil, nil, iterator.Bounds{}); err != nil || n != 2 {
 			t.Fatalf("%d keys, %v", n, err)
 		}
+	}
+}
+
+// TestACompactionThatNobodyWaitsForLeavesNothingBehind: its caller's context ended.
+func TestACompactionThatNobodyWaitsForLeavesNothingBehind(t *testing.T) {
+	held, release := make(chan struct{}), make(chan struct{})
+	var armed atomic.Bool
+	db, err := Open(vfs.NewMem(), &Options{Yield: func(<-chan struct{}) {
+		if armed.Swap(false) {
+			close(held)
+			<-release
+		}
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	for range 2 {
+		if _, err := db.Put(nil, []byte("k"), nil, nil); err != nil {
+			t.Fatal(err)
+		}
+		if err := db.Compact(nil, iterator.Bounds{}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := db.do(nil, func() { armed.Store(true) }); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan error)
+	go func() { ended <- db.Compact(ctx, iterator.Bounds{}) }()
+	<-held
+	cancel()
+	if err := <-ended; err != context.Canceled {
+		t.Error(err)
+	}
+	close(release)
+	if _, err := db.Put(nil, []byte("k"), nil, nil); err != nil {
+		t.Fatal(err)
+	}
+	if err := db.Flush(nil); err != nil {
+		t.Fatal(err)
+	}
+	if err := db.do(nil, func() {
+		if len(db.waiters)+len(db.manuals) > 0 {
+			t.Errorf("%d waiters and %d compactions are left", len(db.waiters), len(db.manuals))
+		}
+	}); err != nil {
+		t.Fatal(err)
 	}
 }
