@@ -138,7 +138,12 @@ func (j *job) newFileNum() (uint64, error) {
 	if !j.db.tell(func() { num <- j.db.manifest.NewFileNum() }) {
 		return 0, errStopped
 	}
-	return <-num, nil
+	select {
+	case n := <-num:
+		return n, nil
+	case <-j.db.ended: // by a panic, before it came to that
+		return 0, errStopped
+	}
 }
 
 // output is a table being written.

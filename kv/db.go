@@ -47,7 +47,15 @@ type DB struct {
 	stopShrink atomic.Bool // there is something better to do
 	busy       atomic.Int32
 
-	// What follows belongs to the worker.
+	// turn is held by who carries a call out: the worker, or a caller in its
+	// place. sent counts the calls that were put on a channel.
+	turn sync.Mutex
+	sent atomic.Uint64
+
+	// What follows belongs to who has the turn.
+	taken    uint64 // of the calls that were sent
+	dying    any    // what a caller panicked with who had the turn
+	inPlace  uint   // calls carried out in the worker's place
 	mem      *layer
 	imm      []*layer // newest last
 	manifest *manifest.Log
@@ -107,7 +115,8 @@ type DB struct {
 // must not wait and must not call the DB.
 type Sink interface {
 	// WriteDone tells of a write: the sequence number of its last operation,
-	// or an error. It is called on the worker, in the order in which writes
+	// or an error. It is called on the worker, or on a goroutine that has taken
+	// its place, in the order in which writes
 	// take effect.
 	WriteDone(id uint64, seq base.SeqNum, err error)
 
@@ -213,6 +222,7 @@ func send[T any](ctx Context, db *DB, ch chan<- T, r T) error {
 		return db.fate
 	default:
 	}
+	db.sent.Add(1)
 	select {
 	case ch <- r:
 		return nil
@@ -222,14 +232,17 @@ func send[T any](ctx Context, db *DB, ch chan<- T, r T) error {
 	if ctx != nil {
 		cancelled = ctx.Done()
 	}
+	var err error
 	select {
 	case ch <- r:
 		return nil
 	case <-db.ended:
-		return db.fate
+		err = db.fate
 	case <-cancelled:
-		return ctx.Err()
+		err = ctx.Err()
 	}
+	db.sent.Add(^uint64(0))
+	return err
 }
 
 // SendWrite queues operations, in LevelDB's batch format without its header,
@@ -241,15 +254,20 @@ func send[T any](ctx Context, db *DB, ch chan<- T, r T) error {
 // well-formed batch. sink is told of ErrConflict where opts.If does not hold,
 // and then nothing was written.
 func (db *DB) SendWrite(ctx Context, ops []byte, count uint32, opts *WriteOptions, id uint64, sink Sink) error {
-	kinds, err := batch.Validate(ops, count)
+	r, err := newWrite(ops, count, opts, id, sink)
 	if err != nil {
 		return err
 	}
+	return send(ctx, db, db.writes, r)
+}
+
+func newWrite(ops []byte, count uint32, opts *WriteOptions, id uint64, sink Sink) (writeRequest, error) {
+	kinds, err := batch.Validate(ops, count)
 	r := writeRequest{ops: ops, count: count, kinds: kinds, id: id, sink: sink}
 	if opts != nil {
 		r.strict, r.cond = opts.Strict, opts.If
 	}
-	return send(ctx, db, db.writes, r)
+	return r, err
 }
 
 // SendGet queues a lookup of one key at a snapshot, nil for the newest state,
@@ -268,19 +286,24 @@ func (db *DB) SendGetMany(ctx Context, at *Snapshot, keys [][]byte, id uint64, s
 	return send(ctx, db, db.gets, getRequest{keys: keys, at: at, id: id, sink: sink})
 }
 
-// waiter is the Sink behind the calls that wait.
+// waiter is the Sink behind the calls that wait. Where the call is carried out in
+// the worker's place, most often nobody has to be waited for, and it has no
+// channels.
 type waiter struct {
-	done   chan struct{}
-	rest   chan *pending // what the caller's goroutine is to finish
-	left   int
-	seq    base.SeqNum
-	values [][]byte
-	err    error
+	done    chan struct{}
+	rest    chan *pending // what the caller's goroutine is to finish
+	pending *pending      // the same, without a channel
+	isDone  bool
+	left    int
+	seq     base.SeqNum
+	values  [][]byte
+	err     error
+	one     [1][]byte // space for values
 }
 
 func (w *waiter) WriteDone(_ uint64, seq base.SeqNum, err error) {
 	w.seq, w.err = seq, err
-	close(w.done)
+	w.end()
 }
 
 func (w *waiter) GetDone(_ uint64, value []byte, _ base.SeqNum, err error) {
@@ -293,20 +316,45 @@ func (w *waiter) GetDone(_ uint64, value []byte, _ base.SeqNum, err error) {
 		w.err = err
 	}
 	if w.left--; w.left == 0 {
+		w.end()
+	}
+}
+
+func (w *waiter) end() {
+	w.isDone = true
+	if w.done != nil {
 		close(w.done)
 	}
 }
 
-func (w *waiter) resume(p *pending) { w.rest <- p }
+func (w *waiter) resume(p *pending) {
+	if w.rest == nil {
+		w.pending = p
+	} else {
+		w.rest <- p
+	}
+}
+
+// arm prepares for an answer that did not come in place.
+func (w *waiter) arm() {
+	if !w.isDone && w.pending == nil {
+		w.done = make(chan struct{})
+	}
+}
 
 // wait returns when the call has been answered. The worker answers every call
 // that it was sent, so this needs no way out; a cancelled context could not
 // take the call back anyway.
 func (w *waiter) wait() {
-	select {
-	case <-w.done:
-	case p := <-w.rest:
-		p.finish()
+	switch {
+	case w.pending != nil:
+		w.pending.finish()
+	case w.done != nil:
+		select {
+		case <-w.done:
+		case p := <-w.rest:
+			p.finish()
+		}
 	}
 }
 
@@ -317,12 +365,27 @@ func (w *waiter) wait() {
 // ErrConflict where opts.If does not hold; ErrReadOnly after an earlier write
 // failed, ErrQuota, ErrIO, ErrClosed.
 func (db *DB) Apply(ctx Context, b *batch.Batch, opts *WriteOptions) (base.SeqNum, error) {
-	w := &waiter{done: make(chan struct{})}
-	if err := db.SendWrite(ctx, b.Repr()[batch.HeaderSize:], b.Count(), opts, 0, w); err != nil {
+	w := &waiter{}
+	r, err := newWrite(b.Repr()[batch.HeaderSize:], b.Count(), opts, 0, w)
+	if err != nil {
 		return 0, err
+	}
+	if db.tryTurn() {
+		db.writeInPlace(r, w)
+	} else {
+		w.done = make(chan struct{})
+		if err := send(ctx, db, db.writes, r); err != nil {
+			return 0, err
+		}
 	}
 	w.wait()
 	return w.seq, w.err
+}
+
+func (db *DB) writeInPlace(r writeRequest, w *waiter) {
+	defer db.endTurn()
+	defer w.arm()
+	db.write(r)
 }
 
 // Put sets the value of key and returns the sequence number of the write. See
@@ -363,7 +426,7 @@ func (db *DB) DeleteRange(ctx Context, start, end []byte, opts *WriteOptions) (b
 func (db *DB) Get(ctx Context, key []byte) ([]byte, error) { return db.get(ctx, nil, key) }
 
 func (db *DB) get(ctx Context, at *Snapshot, key []byte) ([]byte, error) {
-	values, err := db.getMany(ctx, at, [][]byte{key})
+	values, err := db.ask(ctx, getRequest{single: key, at: at})
 	if err != nil {
 		return nil, err
 	}
@@ -383,12 +446,33 @@ func (db *DB) getMany(ctx Context, at *Snapshot, keys [][]byte) ([][]byte, error
 	if len(keys) == 0 {
 		return nil, db.Fate()
 	}
-	w := &waiter{done: make(chan struct{}), rest: make(chan *pending, 1), left: len(keys)}
-	if err := db.SendGetMany(ctx, at, keys, 0, w); err != nil {
-		return nil, err
+	return db.ask(ctx, getRequest{keys: keys, at: at})
+}
+
+// ask carries g out, or has it carried out, and returns the values.
+func (db *DB) ask(ctx Context, g getRequest) ([][]byte, error) {
+	w := &waiter{left: g.len()}
+	w.values = w.one[:0]
+	if g.keys != nil {
+		w.values = make([][]byte, 0, len(g.keys))
+	}
+	g.sink = w
+	if db.tryTurn() {
+		db.getInPlace(g, w)
+	} else {
+		w.done, w.rest = make(chan struct{}), make(chan *pending, 1)
+		if err := send(ctx, db, db.gets, g); err != nil {
+			return nil, err
+		}
 	}
 	w.wait()
 	return w.values, w.err
+}
+
+func (db *DB) getInPlace(g getRequest, w *waiter) {
+	defer db.endTurn()
+	defer w.arm()
+	db.serveGets(g)
 }
 
 // do runs f on the worker.

@@ -15,10 +15,13 @@ import (
 // serveWaiting answers the calls of all kinds that wait now.
 func (db *DB) serveWaiting() {
 	if len(db.gets) > 0 {
-		db.serveGets(<-db.gets)
+		g := <-db.gets
+		db.taken++
+		db.serveGets(g)
 	}
 	for range len(db.scans) {
 		s := <-db.scans
+		db.taken++
 		db.afterWrites(func() { db.startScan(s) })
 	}
 	db.commitWaiting()
@@ -39,6 +42,7 @@ func (db *DB) serveGets(first getRequest) {
 			return
 		}
 		g = <-db.gets
+		db.taken++
 	}
 }
 
@@ -231,12 +235,6 @@ type pending struct {
 	rs    *readState
 }
 
-// resumer is a sink whose goroutine waits for the answer, and so can go on with
-// the lookup itself.
-type resumer interface {
-	resume(p *pending)
-}
-
 // handOver leaves the keys of g from number from on to another goroutine: the
 // caller's where that waits, a new one elsewhere.
 func (db *DB) handOver(g getRequest, from int) {
@@ -254,8 +252,9 @@ func (db *DB) handOver(g getRequest, from int) {
 	}
 	db.served = g.len()
 	db.bg.running.Add(1)
-	if r, ok := g.sink.(resumer); ok {
-		r.resume(p)
+	if w, ok := g.sink.(*waiter); ok {
+		// Its goroutine waits for the answer, and so can go on itself.
+		w.resume(p)
 	} else {
 		go p.finish()
 	}

@@ -2,6 +2,7 @@ package kv
 
 import (
 	"errors"
+	"runtime"
 	"strconv"
 
 	"tempestkv/kv/base"
@@ -11,36 +12,106 @@ import (
 	"tempestkv/kv/wal"
 )
 
-// work is the worker's loop. Nothing else touches the state that changes.
+// work is the worker's loop. Nothing else touches the state that changes, but a
+// caller who has the turn meanwhile: see tryTurn.
 func (db *DB) work() {
 	defer db.end()
-	for !db.closing {
+	db.turn.Lock()
+	for !db.closing && db.dying == nil {
 		var writes chan writeRequest
 		if len(db.held) < QueueLength {
 			writes = db.writes
 		}
+		db.turn.Unlock()
 		select {
 		case w := <-writes:
-			db.write(w)
+			if db.resume(1) {
+				db.write(w)
+			} else {
+				db.held = append(db.held, w)
+			}
 		case g := <-db.gets:
-			db.serveGets(g)
-		case s := <-db.scans:
-			db.afterWrites(func() { db.startScan(s) })
-		case f := <-db.control:
-			f()
+			if db.resume(1) {
+				db.serveGets(g)
+			} else {
+				db.parkedGets = append(db.parkedGets, g)
+			}
+		case s := <-db.scans: // where it is not started, its caller watches ended
+			if db.resume(1) {
+				db.afterWrites(func() { db.startScan(s) })
+			}
+		case f := <-db.control: // its caller watches ended too
+			if db.resume(1) {
+				f()
+			}
 		case f := <-db.bg.results:
-			f()
-			db.schedule()
-			db.writeHeld()
+			if db.resume(0) {
+				f()
+				db.schedule()
+				db.writeHeld()
+			}
 		case <-db.bg.stepped:
-			db.owed = max(0, db.owed-stepBytes)
-			db.writeHeld()
+			if db.resume(0) {
+				db.owed = max(0, db.owed-stepBytes)
+				db.writeHeld()
+			}
 		}
+	}
+	if db.dying != nil {
+		panic(db.dying)
 	}
 }
 
-// end runs when the worker leaves its loop, in order or by a panic. It makes
-// the fate known, answers every call that was still queued, waits for whoever
+// resume takes the turn back, and counts calls as taken. false where a caller
+// died who had it.
+func (db *DB) resume(taken uint64) bool {
+	db.turn.Lock()
+	db.taken += taken
+	return db.dying == nil
+}
+
+// tryTurn gives the caller the turn, if nobody has it and no call waits: then
+// the caller may do its own call, in the worker's place, and need not be put to
+// sleep and woken for it. It ends with endTurn, deferred.
+//
+// The order of calls stays as it is: each call that was sent before has been
+// carried out.
+func (db *DB) tryTurn() bool {
+	if !db.turn.TryLock() {
+		return false
+	}
+	if db.sent.Load() != db.taken || len(db.held) > 0 || db.dying != nil {
+		db.turn.Unlock()
+		return false
+	}
+	return true
+}
+
+// inPlaceCalls is how many calls are carried out in the worker's place between
+// two moments at which other goroutines get theirs: with one thread nobody else
+// would see to that.
+const inPlaceCalls = 64
+
+// endTurn gives the turn back. A panic becomes the worker's, which answers who
+// waits.
+func (db *DB) endTurn() {
+	p := recover()
+	if p != nil {
+		db.dying = p
+	}
+	db.inPlace++
+	giveWay := db.inPlace%inPlaceCalls == 0
+	db.turn.Unlock()
+	if p != nil {
+		db.tell(func() {})
+	}
+	if giveWay {
+		runtime.Gosched()
+	}
+}
+
+// end runs when the worker leaves its loop, in order or by a panic. It keeps the
+// turn, makes the fate known, answers every call that was still queued, waits for whoever
 // uses the files and closes them.
 func (db *DB) end() {
 	db.fate = ErrClosed
@@ -105,7 +176,9 @@ func panicText(p any) string {
 // for which there is no room are held.
 func (db *DB) commitWaiting() {
 	for waiting := len(db.writes); waiting > 0; {
-		waiting -= db.write(<-db.writes)
+		w := <-db.writes
+		db.taken++
+		waiting -= db.write(w)
 	}
 }
 
@@ -132,6 +205,7 @@ take:
 	for size < maxGroupBytes {
 		select {
 		case w := <-db.writes:
+			db.taken++
 			group = append(group, w)
 			size += len(w.ops)
 		default:
