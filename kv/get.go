@@ -371,7 +371,9 @@ func (rs *readState) release() { rs.version.Unref() }
 func (rs *readState) sources(b iterator.Bounds, readAhead int) []iterator.Internal {
 	its := make([]iterator.Internal, 0, len(rs.views)+8)
 	for _, v := range rs.views {
-		its = append(its, v.NewIter())
+		if v.Len() > 0 {
+			its = append(its, v.NewIter())
+		}
 	}
 	return append(its, rs.db.tables.iters(rs.version, b, readAhead)...)
 }

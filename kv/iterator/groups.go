@@ -9,7 +9,7 @@ import (
 // NewSnapshot shows, of each user key of it, the newest version with a
 // sequence number of at most at. Tombstones are shown. It owns it.
 func NewSnapshot(it Internal, at base.SeqNum) Internal {
-	return &groups{it: it, same: bytes.Equal, at: at}
+	return &groups{it: it, at: at}
 }
 
 // NewDedup shows, of each logical key of it, the physically first entry, or
@@ -24,9 +24,9 @@ func NewDedup(cmp *base.Comparer, it Internal) Internal {
 // key that is not newer than at is also the newest such version of its user
 // key.
 func newVisible(cmp *base.Comparer, it Internal, at base.SeqNum) Internal {
-	g := &groups{it: it, same: bytes.Equal, at: at, hideTombstones: true}
+	g := &groups{it: it, at: at, hideTombstones: true}
 	if cmp.HasSuffix {
-		g.same, g.seekInside = cmp.SameLogicalKey, true
+		g.logical = cmp.SameLogicalKey
 	}
 	return g
 }
@@ -36,18 +36,16 @@ func newVisible(cmp *base.Comparer, it Internal, at base.SeqNum) Internal {
 type groups struct {
 	it Internal
 
-	// same tells whether two user keys are of one group.
-	same func(a, b []byte) bool
+	// logical tells whether two user keys are of one group, which may then have
+	// several, so that a seek may come to the middle of one. nil where groups
+	// are of one user key.
+	logical func(a, b []byte) bool
 
 	// at is the newest sequence number that is seen at all.
 	at base.SeqNum
 
 	// hideTombstones hides a group whose shown entry would be a tombstone.
 	hideTombstones bool
-
-	// seekInside says that a group may have several user keys, so that a seek
-	// may come to the middle of one.
-	seekInside bool
 
 	// valid says whether there is a current entry, and key is its key. Walking
 	// forward, it is at that entry. In reverse the entry has to be found by
@@ -60,6 +58,14 @@ type groups struct {
 
 	// skip is the user key whose group a walk forward leaves behind.
 	skip []byte
+}
+
+// same tells whether two user keys are of one group.
+func (g *groups) same(a, b []byte) bool {
+	if g.logical == nil {
+		return bytes.Equal(a, b)
+	}
+	return g.logical(a, b)
 }
 
 // findNext goes forward to an entry to show, from the entry that it is at if
@@ -117,7 +123,7 @@ func (g *groups) save(k base.InternalKey) {
 
 func (g *groups) SeekGE(key []byte) bool {
 	ok := g.it.SeekGE(key)
-	if !ok || !g.seekInside || !g.same(g.it.Key().UserKey, key) {
+	if !ok || g.logical == nil || !g.same(g.it.Key().UserKey, key) {
 		return g.findNext(ok, false)
 	}
 	// The seek came to a group that may have begun before key. If an entry

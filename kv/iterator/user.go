@@ -57,26 +57,50 @@ func NewUser(cmp *base.Comparer, o UserOptions, sources ...Internal) Iterator {
 	if o.Filter != nil {
 		it = NewFilter(it, o.Filter)
 	}
-	return user{NewBounds(cmp, it, above)}
+	return &user{it: NewBounds(cmp, it, above)}
 }
 
-// user shows user keys in place of internal ones.
-type user struct{ Internal }
+// user shows user keys in place of internal ones. It remembers whether there is
+// a current entry: to ask the layers below for each key and each value would
+// cost as much as a move.
+type user struct {
+	it    Internal
+	valid bool
+}
+
+func (u *user) at(ok bool) bool {
+	u.valid = ok
+	return ok
+}
+
+func (u *user) SeekGE(key []byte) bool { return u.at(u.it.SeekGE(key)) }
+func (u *user) SeekLT(key []byte) bool { return u.at(u.it.SeekLT(key)) }
+func (u *user) First() bool            { return u.at(u.it.First()) }
+func (u *user) Last() bool             { return u.at(u.it.Last()) }
+func (u *user) Next() bool             { return u.at(u.it.Next()) }
+func (u *user) Prev() bool             { return u.at(u.it.Prev()) }
+func (u *user) Valid() bool            { return u.valid }
+func (u *user) Error() error           { return u.it.Error() }
 
 // Key returns the user key, nil where there is no current entry.
-func (u user) Key() []byte {
-	if !u.Valid() {
+func (u *user) Key() []byte {
+	if !u.valid {
 		return nil
 	}
-	return u.Internal.Key().UserKey
+	return u.it.Key().UserKey
 }
 
 // Value returns the value, nil where there is no current entry.
-func (u user) Value() []byte {
-	if !u.Valid() {
+func (u *user) Value() []byte {
+	if !u.valid {
 		return nil
 	}
-	return u.Internal.Value()
+	return u.it.Value()
 }
 
-var _ Iterator = user{}
+func (u *user) Close() error {
+	u.valid = false
+	return u.it.Close()
+}
+
+var _ Iterator = (*user)(nil)
