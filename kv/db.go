@@ -481,10 +481,20 @@ func (db *DB) do(ctx Context, f func()) error {
 	if err := send(ctx, db, db.control, func() { f(); close(done) }); err != nil {
 		return err
 	}
+	return db.await(done)
+}
+
+// await waits for done, which the worker closes. It may have ended right after.
+func (db *DB) await(done <-chan struct{}) error {
 	select {
 	case <-done:
 		return nil
 	case <-db.ended:
+	}
+	select {
+	case <-done:
+		return nil
+	default:
 		return db.fate
 	}
 }
@@ -496,12 +506,7 @@ func (db *DB) doAfterWrites(ctx Context, f func()) error {
 	if err != nil {
 		return err
 	}
-	select {
-	case <-done:
-		return nil
-	case <-db.ended:
-		return db.fate
-	}
+	return db.await(done)
 }
 
 // Close waits for the calls under way, makes everything durable and ends the
