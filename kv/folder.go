@@ -245,7 +245,8 @@ func (m *FolderImport) begin() error {
 	case errors.Is(err, vfs.ErrNotExist):
 		return base.Wrap(ErrCorruption, m.manifest.String()+" is missing, which CURRENT names", nil)
 	case errors.Is(err, ErrInvalidArgument):
-		return base.Wrap(ErrNotSupported, "LevelDB folder", err)
+		// It is no argument of the caller's.
+		return base.Wrap(ErrNotSupported, err.Error(), nil)
 	case err != nil:
 		return err
 	}

@@ -223,7 +223,7 @@ func TestFolderThatIsNone(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			dev := volume.NewMemDevice()
 			_, err := importFolder(dev, test.files, &o)
-			if !errors.Is(err, test.want) || !strings.Contains(err.Error(), test.text) {
+			if !errors.Is(err, test.want) || kv.Code(err) != kv.Code(test.want) || !strings.Contains(err.Error(), test.text) {
 				t.Fatal(err)
 			}
 			// Whatever was there already counts for nothing.
