@@ -116,8 +116,15 @@ endif
 test-go: gcc ## the engine's tests, with the race detector
 	go test -race ./...
 
+.PHONY: zip
+zip:
+ifeq ($(and $(shell command -v zip),$(shell command -v unzip)),)
+	$(APT_GET) update -qq
+	$(APT_GET) install -y -qq zip unzip
+endif
+
 .PHONY: test-interop
-test-interop: interop/node_modules/.package-lock.json ## LevelDB itself reads what we write, and we what it writes
+test-interop: zip js/dist/index.js interop/node_modules/.package-lock.json ## LevelDB itself reads what we write, and we what it writes
 	npm test --prefix interop
 
 .PHONY: test-wasm

@@ -4,6 +4,7 @@ import assert from 'node:assert/strict';
 import { readdir, readFile } from 'node:fs/promises';
 import { test } from 'node:test';
 import * as api from '../dist/index.js';
+import * as tools from '../dist/tools.js';
 import { Database, Namespace } from '../../build/js/internal.js';
 
 const text = (path) => readFile(new URL(path, import.meta.url), 'utf8');
@@ -36,7 +37,7 @@ async function run(examples, count) {
     .replace("open('notes')", "open('notes', { storage: 'memory' })")
     .replace(/^(\(?await .*|commit\..*);\s+\/\/ ([[{'\d].*|undefined)$/gm, (_, expression, value) => (checks++, `assert.deepEqual(${expression}, ${value});`));
   const lines = [];
-  await new AsyncFunction('api', 'assert', 'console', code)(api, assert, { ...console, log: (...line) => lines.push(line) });
+  await new AsyncFunction('api', 'assert', 'console', code)({ ...api, ...tools }, assert, { ...console, log: (...line) => lines.push(line) });
   assert.equal(checks, count);
   return lines;
 }
@@ -59,6 +60,12 @@ test('the examples of docs/NDJSON.md do what they say', async () => {
 
 test('the examples of docs/API.md do what they say', async () => {
   assert.deepEqual(await run(examplesOf(calls), 15), [[false, 1]]);
+});
+
+test('the examples of docs/LEVELDB.md do what they say', async () => {
+  const page = await text('../../docs/LEVELDB.md');
+  await run(examplesOf(page), 2);
+  for (const name of Object.keys(tools)) assert.match(page, new RegExp(`^\\| \`${name}\\(`, 'm'));
 });
 
 test('every call has its row', () => {

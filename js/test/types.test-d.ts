@@ -15,6 +15,7 @@ import {
   MemoryDevice,
   type Namespace,
   open,
+  type Recovery,
   type Scan,
   type Snapshot,
   TempestError,
@@ -22,6 +23,7 @@ import {
   type TupleKey,
   type TuplePart,
 } from '../dist/index.js';
+import { exportLevelDb, importLevelDb, type LevelDbFile, levelDbFiles, repair, type RepairReport } from '../dist/tools/index.js';
 
 type Same<A, B> = (<T>() => T extends A ? 1 : 2) extends <T>() => T extends B ? 1 : 2 ? true : false;
 
@@ -245,6 +247,31 @@ export async function watches(): Promise<void> {
   db.addEventListener('error', ({ detail }) => is<Same<typeof detail, TempestError>>(), { once: true });
   // @ts-expect-error no such event
   db.addEventListener('closed', () => undefined);
+}
+
+export async function folders(files: FileList, folder: FileSystemDirectoryHandle, zip: File): Promise<void> {
+  const db = await open('notes', { storage: 'memory', keyEncoding: 'view' });
+  is<Same<Awaited<ReturnType<typeof importLevelDb>>, Recovery>>();
+  await importLevelDb('copy', files, { signal, lockWaitMillis: 10, onProgress: ({ totalBytes }) => totalBytes });
+  await importLevelDb('copy', [...files], { device: new MemoryDevice() });
+  await importLevelDb('copy', folder);
+  await importLevelDb('copy', zip);
+  await importLevelDb('copy', exportLevelDb(db, { dropExpiry: true, signal }));
+  await importLevelDb('copy', levelDbFiles(db));
+  // @ts-expect-error a name is no file
+  await importLevelDb('copy', ['CURRENT']);
+  for await (const file of levelDbFiles(db)) {
+    is<Same<typeof file, LevelDbFile>>();
+    is<Same<typeof file.size, number | undefined>>();
+  }
+  // @ts-expect-error a namespace is no whole store
+  exportLevelDb(db.sub('a'));
+  const report = await repair('notes', { into: 'mended', signal });
+  is<Same<typeof report, RepairReport>>();
+  is<Same<(typeof report.lost)[number]['reason'], string>>();
+  await repair('notes', { device: new MemoryDevice(), into: new MemoryDevice() });
+  // @ts-expect-error nowhere to go
+  await repair('notes', {});
 }
 
 export async function backups(): Promise<void> {
