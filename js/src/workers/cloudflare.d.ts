@@ -35,3 +35,8 @@ declare module '*.wasm' {
   const module: WebAssembly.Module;
   export default module;
 }
+
+/** Passes on exactly so many bytes, and says how many to whoever takes them. */
+declare class FixedLengthStream extends TransformStream<Uint8Array, Uint8Array> {
+  constructor(size: number);
+}

@@ -1,5 +1,6 @@
 // The way from a Worker to the store in an object.
 
+import type { BackupSource } from '../backup.js';
 import { Client, type Link } from '../client.js';
 import { Database } from '../database.js';
 import type { KeyEncoding, ValueEncoding } from '../encodings.js';
@@ -10,6 +11,7 @@ import { checkName, type KeyOf, type ValueOf } from '../open.js';
 import { checkNames } from '../options.js';
 import type { TupleKey } from '../tuple.js';
 import { countOf, entriesOf, errorReply } from './entries.js';
+import { importTo, type ObjectImportOptions } from './imports.js';
 import { MAX_FRAME_BYTES } from './limits.js';
 import type { SessionEvents } from './sessions.js';
 
@@ -68,11 +70,46 @@ export function connect<K extends string | Uint8Array | TupleKey, V>(
   options?: ConnectOptions,
 ): Database<K, V>;
 export function connect(namespace: TempestNamespace, name: string, options: ConnectOptions = {}): Database<string, unknown> {
+  const object = stubOf('connect', namespace, name);
+  return databaseOn(name, options, (events) => new ObjectLink(() => object.tempestSession(), events));
+}
+
+/** A stub of the object of this name. */
+function stubOf(call: string, namespace: TempestNamespace, name: string): ObjectStub {
   if (typeof (namespace as Partial<TempestNamespace> | undefined)?.idFromName !== 'function') {
-    throw new TypeError(`connect takes the binding of a Durable Object, not ${describe(namespace)}; is it in wrangler.toml?`);
+    throw new TypeError(`${call} takes the binding of a Durable Object, not ${describe(namespace)}; is it in wrangler.toml?`);
   }
   checkName(name);
-  return databaseOn(name, options, (events) => new ObjectLink(namespace.get(namespace.idFromName(name)), events));
+  return namespace.get(namespace.idFromName(name));
+}
+
+/**
+ * Makes the store of an object out of a backup that `db.export()` made. The backup is checked as it comes and to its end. Until all of it has come the object
+ * goes on with the store that it has; then the backup takes its place at once, and connections to the old one reject with `TEMPEST_WORKER_DIED`. An import that is
+ * cut off leaves nothing behind.
+ *
+ * Rejects with `TEMPEST_CORRUPTION` where the backup is cut short, altered, or none at all, with `TEMPEST_INVALID_ARGUMENT` where the object has a store that
+ * has been written to and `replace` was not asked for, with `TEMPEST_BUSY` where another import is under way, and with `TEMPEST_QUOTA_EXCEEDED` where the store
+ * would be larger than the object's may be.
+ *
+ * @param namespace - The binding of {@link TempestObject}, or of a class that extends it.
+ * @param name - The store's name, as for {@link connect}.
+ * @param source - The backup: a stream, such as the body of an R2 object, or pieces of bytes.
+ *
+ * @example
+ * ```ts
+ * const backup = await env.BACKUPS.get('notes');
+ * await importStore(env.TEMPEST, 'notes', backup.body, { replace: true });
+ * ```
+ */
+export async function importStore(
+  namespace: TempestNamespace,
+  name: string,
+  source: BackupSource,
+  options: ObjectImportOptions = {},
+): Promise<void> {
+  const object = stubOf('importStore', namespace, name);
+  await importTo(source, options, (events, replace) => new ObjectLink(() => object.tempestImport(replace), events));
 }
 
 /** A database on a link to an object's engine. */
@@ -96,6 +133,12 @@ export function databaseOn(name: string, options: ConnectOptions, linkOf: (event
   });
 }
 
+/** A stub of an object; see object.ts. */
+interface ObjectStub {
+  tempestSession(): SessionStub;
+  tempestImport(replace: boolean): SessionStub;
+}
+
 /** A stub of a session; see object.ts. */
 interface SessionStub {
   send(frame: ArrayBuffer): Promise<ArrayBuffer>;
@@ -108,7 +151,7 @@ interface SessionStub {
 class ObjectLink implements Link {
   readonly isShared = true;
   readonly isConfined = true;
-  readonly #object: { tempestSession(): SessionStub };
+  readonly #begin: () => SessionStub;
   readonly #events: SessionEvents;
   #session: SessionStub | undefined;
 
@@ -118,14 +161,15 @@ class ObjectLink implements Link {
   #isReceiving = false;
   #isOver = false;
 
-  constructor(object: { tempestSession(): SessionStub }, events: SessionEvents) {
-    this.#object = object;
+  /** @param begin - Begins a session of the object. */
+  constructor(begin: () => SessionStub, events: SessionEvents) {
+    this.#begin = begin;
     this.#events = events;
   }
 
   /** The session. The call that begins it travels together with the first that uses it. */
   #open(): SessionStub {
-    return (this.#session ??= this.#object.tempestSession());
+    return (this.#session ??= this.#begin());
   }
 
   send(writer: FrameWriter): void {

@@ -2,6 +2,7 @@
 
 import { DurableObject, RpcTarget } from 'cloudflare:workers';
 import wasm from './tempestkv.wasm';
+import type { BackupSource } from '../backup.js';
 import type { Database } from '../database.js';
 import type { EngineEvents } from '../engine.js';
 import { asStorageError, TempestError } from '../errors.js';
@@ -12,8 +13,10 @@ import { Background } from './background.js';
 import { type ConnectOptions, databaseOn } from './connect.js';
 import { entriesOf, errorReply } from './entries.js';
 import { MAX_FRAME_BYTES, OBJECT_MEMTABLE_BYTES, OBJECT_MOST_BYTES } from './limits.js';
-import { RowsDevice } from './rows.js';
-import { Mailbox, Sessions } from './sessions.js';
+import { importTo, type ObjectImportOptions } from './imports.js';
+import { dropImported, Import, installImported, occupied } from './incoming.js';
+import { PAGES, RowsDevice } from './rows.js';
+import { type Exchange, Mailbox, Sessions } from './sessions.js';
 
 /** How objects of a class keep their stores. */
 export interface ObjectOptions {
@@ -37,7 +40,7 @@ interface Running {
  * What a call has written is durable before its answer leaves the object: the platform holds back answers until then. Where the engine dies the object is
  * reset, whoever waits hears of it, and the next call finds a new one with everything that was acknowledged.
  *
- * A class that extends it may have methods, `fetch` and storage of its own, but for the SQL table `pages`; where it has an `alarm` of its own it also
+ * A class that extends it may have methods, `fetch` and storage of its own, but for the SQL tables `pages` and `pages_import`; where it has an `alarm` of its own it also
  * calls `super.alarm()`.
  *
  * @example
@@ -51,10 +54,15 @@ export class TempestObject<Env = unknown> extends DurableObject<Env> {
 
   readonly #background = new Background(() => void this.ctx.storage.setAlarm(Date.now()));
   #running: Running | undefined;
+  #incoming: Import | undefined;
 
   constructor(ctx: ConstructorParameters<typeof DurableObject>[0], env: Env) {
     super(ctx, env);
     void this.#start();
+  }
+
+  get #options(): ObjectOptions {
+    return (this.constructor as typeof TempestObject).options;
   }
 
   /** Opens the store, where it is not open, and returns it, or why it could not be opened. No call is taken before that is done. */
@@ -70,8 +78,9 @@ export class TempestObject<Env = unknown> extends DurableObject<Env> {
   }
 
   async #open(): Promise<Running> {
-    const { memtableBytes = OBJECT_MEMTABLE_BYTES, maxBytes = OBJECT_MOST_BYTES } = (this.constructor as typeof TempestObject).options;
+    const { memtableBytes = OBJECT_MEMTABLE_BYTES, maxBytes = OBJECT_MOST_BYTES } = this.#options;
     const { storage } = this.ctx;
+    if (this.#incoming === undefined) dropImported(storage);
     const device = new RowsDevice(storage.sql, maxBytes);
     const sessions = new Sessions((frame) => {
       host.submit(frame);
@@ -116,7 +125,87 @@ export class TempestObject<Env = unknown> extends DurableObject<Env> {
    * @internal
    */
   async tempestSession(): Promise<Session> {
-    return new Session(await this.#start(), () => this.#destroy());
+    const running = await this.#start();
+    return new Session(running instanceof TempestError ? running : running.sessions, () => this.#destroy());
+  }
+
+  /**
+   * Begins a session that takes a backup, which becomes the store when it has come whole. Until then the store goes on as it is.
+   *
+   * @internal
+   */
+  async tempestImport(replace: boolean): Promise<Session> {
+    return new Session(await this.#import(replace), () => Promise.reject(new TypeError('an import takes a backup and nothing else')));
+  }
+
+  async #import(replace: boolean): Promise<Import | TempestError> {
+    const running = await this.#start();
+    if (!replace && running instanceof TempestError) return running;
+    if (!replace && !this.#isUntouched) return occupied();
+    if (this.#incoming !== undefined) return new TempestError('TEMPEST_BUSY', 'another import to this object is under way');
+    const { storage } = this.ctx;
+    const incoming = new Import({
+      install: () => this.#install(replace),
+      ended: () => {
+        this.#incoming = undefined;
+        dropImported(storage);
+      },
+    });
+    this.#incoming = incoming;
+    try {
+      await incoming.start(storage, this.#options.maxBytes ?? OBJECT_MOST_BYTES);
+      return incoming;
+    } catch (error) {
+      incoming.end();
+      return asStorageError(error);
+    }
+  }
+
+  /** Whether the store is open, and nothing was ever written to it. */
+  get #isUntouched(): boolean {
+    const running = this.#running;
+    return running !== undefined && running.host.recovery.sequence === 0 && !running.sessions.hasWritten;
+  }
+
+  /** Has what was imported take the place of the store; the next session opens it. */
+  #install(replace: boolean): Promise<TempestError | undefined> {
+    // Not while the store is being opened. What this throws would reset the object.
+    return this.ctx.blockConcurrencyWhile(async () => {
+      if (!replace && !this.#isUntouched) return occupied();
+      try {
+        installImported(this.ctx.storage, PAGES);
+      } catch (error) {
+        return asStorageError(error);
+      }
+      this.#stop('a backup has taken the place of the store');
+      return undefined;
+    });
+  }
+
+  /** Lets the engine go, and whoever talks to it. */
+  #stop(why: string): void {
+    const running = this.#running;
+    this.#running = undefined;
+    running?.host.release();
+    running?.sessions.died(new TempestError('TEMPEST_WORKER_DIED', why));
+  }
+
+  /**
+   * Makes the object's store out of a backup, for methods of the object itself: see {@link importStore}. What `database` has returned before is used up.
+   *
+   * @param source - The backup: a stream, such as the body of an R2 object, or pieces of bytes.
+   */
+  protected importStore(source: BackupSource, options: ObjectImportOptions = {}): Promise<void> {
+    return importTo(source, options, async (events, replace) => {
+      const incoming = await this.#import(replace);
+      if (incoming instanceof TempestError) throw incoming;
+      const number = incoming.begin(events);
+      return {
+        isShared: true,
+        send: (writer) => incoming.send(number, writer.finish()),
+        release: async () => incoming.end(),
+      };
+    });
   }
 
   /**
@@ -145,10 +234,8 @@ export class TempestObject<Env = unknown> extends DurableObject<Env> {
   /** Deletes the store; the next session makes a new one. */
   #destroy(): Promise<void> {
     return this.ctx.blockConcurrencyWhile(async () => {
-      const running = this.#running;
-      this.#running = undefined;
-      running?.host.release();
-      running?.sessions.died(new TempestError('TEMPEST_WORKER_DIED', 'the store has been deleted'));
+      this.#incoming?.end();
+      this.#stop('the store has been deleted');
       await this.ctx.storage.deleteAlarm();
       await this.ctx.storage.deleteAll();
     });
@@ -162,18 +249,18 @@ export class TempestObject<Env = unknown> extends DurableObject<Env> {
 
 /** A session as a client's stub sees it: its public methods can be called from afar. */
 export class Session extends RpcTarget {
-  readonly #to: Running | TempestError;
+  readonly #to: Exchange | TempestError;
   readonly #destroy: () => Promise<void>;
   readonly #mailbox = new Mailbox();
   readonly #number: number = 0;
 
-  /** @param to - The store, or why there is none. */
-  constructor(to: Running | TempestError, destroy: () => Promise<void>) {
+  /** @param to - What takes the frames, or why nothing does. */
+  constructor(to: Exchange | TempestError, destroy: () => Promise<void>) {
     super();
     this.#to = to;
     this.#destroy = destroy;
     if (to instanceof TempestError) return;
-    this.#number = to.sessions.begin(this.#mailbox);
+    this.#number = to.begin(this.#mailbox);
   }
 
   /** Sends a request frame, and answers with the reply frames that are here at once. */
@@ -198,7 +285,7 @@ export class Session extends RpcTarget {
       this.#mailbox.sent(frame);
       this.#mailbox.reply(errorReply(ids, this.#to));
     } else {
-      this.#to.sessions.send(this.#number, frame);
+      this.#to.send(this.#number, frame);
       this.#mailbox.sent(frame);
     }
   }
@@ -215,6 +302,6 @@ export class Session extends RpcTarget {
   }
 
   [Symbol.dispose](): void {
-    if (!(this.#to instanceof TempestError)) this.#to.sessions.end(this.#number);
+    if (!(this.#to instanceof TempestError)) this.#to.end(this.#number);
   }
 }

@@ -9,6 +9,9 @@ type Sql = DurableObjectState['storage']['sql'];
 /** Size in bytes of a row: 16 KiB. Part of the format; docs/RATIONALE.md says why. */
 export const ROW_BYTES = 16 << 10;
 
+/** The table of an object's store. */
+export const PAGES = 'pages';
+
 /** How many clean rows are kept: those at the ends of files, which the next write extends. */
 const KEPT_ROWS = 8;
 
@@ -33,18 +36,23 @@ export class RowsDevice implements SyncDevice {
   readonly supports = { persistent: true, strict: true } as const;
   readonly #sql: Sql;
   readonly #mostBytes: number;
+  readonly #table: string;
 
   /** By id; the one used last is at the end. */
   readonly #rows = new Map<number, Row>();
   readonly #dirty = new Set<number>();
   #size = 0;
 
-  /** @param mostBytes - The file grows to this size and no further: `TEMPEST_QUOTA_EXCEEDED`. */
-  constructor(sql: Sql, mostBytes: number) {
+  /**
+   * @param mostBytes - The file grows to this size and no further: `TEMPEST_QUOTA_EXCEEDED`.
+   * @param table - The table's name, which is made where it is not there.
+   */
+  constructor(sql: Sql, mostBytes: number, table: string = PAGES) {
     this.#sql = sql;
     this.#mostBytes = mostBytes;
-    sql.exec('CREATE TABLE IF NOT EXISTS pages (id INTEGER PRIMARY KEY, data BLOB NOT NULL)');
-    for (const [id, length] of sql.exec('SELECT id, length(data) FROM pages ORDER BY id DESC LIMIT 1').raw()) {
+    this.#table = table;
+    sql.exec(`CREATE TABLE IF NOT EXISTS ${table} (id INTEGER PRIMARY KEY, data BLOB NOT NULL)`);
+    for (const [id, length] of sql.exec(`SELECT id, length(data) FROM ${table} ORDER BY id DESC LIMIT 1`).raw()) {
       this.#size = (id as number) * ROW_BYTES + (length as number);
     }
   }
@@ -62,7 +70,7 @@ export class RowsDevice implements SyncDevice {
     for (let id = first; isKnown && id <= last; id++) isKnown = this.#rows.has(id);
     if (!isKnown) {
       into.fill(0, 0, count);
-      for (const [id, data] of this.#sql.exec('SELECT id, data FROM pages WHERE id BETWEEN ? AND ?', first, last).raw()) {
+      for (const [id, data] of this.#sql.exec(`SELECT id, data FROM ${this.#table} WHERE id BETWEEN ? AND ?`, first, last).raw()) {
         place(id as number, new Uint8Array(data as ArrayBuffer));
       }
     }
@@ -96,7 +104,7 @@ export class RowsDevice implements SyncDevice {
   truncate(size: number): void {
     if (size > this.#size) return this.#grow(size);
     const count = Math.ceil(size / ROW_BYTES);
-    this.#sql.exec('DELETE FROM pages WHERE id >= ?', count);
+    this.#sql.exec(`DELETE FROM ${this.#table} WHERE id >= ?`, count);
     for (const id of [...this.#rows.keys()]) {
       if (id < count) continue;
       this.#rows.delete(id);
@@ -130,7 +138,7 @@ export class RowsDevice implements SyncDevice {
     const bytes = new Uint8Array(ROW_BYTES);
     if (isWhole) return { bytes, isStored: undefined };
     let isStored = false;
-    for (const [data] of this.#sql.exec('SELECT data FROM pages WHERE id = ?', id).raw()) {
+    for (const [data] of this.#sql.exec(`SELECT data FROM ${this.#table} WHERE id = ?`, id).raw()) {
       bytes.set(new Uint8Array(data as ArrayBuffer));
       isStored = true;
     }
@@ -143,14 +151,14 @@ export class RowsDevice implements SyncDevice {
     for (const id of this.#dirty) {
       const row = this.#rows.get(id)!;
       if (id < last && isZero(row.bytes)) {
-        if (row.isStored !== false) this.#sql.exec('DELETE FROM pages WHERE id = ?', id);
+        if (row.isStored !== false) this.#sql.exec(`DELETE FROM ${this.#table} WHERE id = ?`, id);
         row.isStored = false;
         continue;
       }
       const data = id === last ? row.bytes.subarray(0, this.#size - id * ROW_BYTES) : row.bytes;
       // An update of the same size writes only those pages of the database that differ.
-      if (row.isStored === true) this.#sql.exec('UPDATE pages SET data = ? WHERE id = ?', data, id);
-      else this.#sql.exec('INSERT OR REPLACE INTO pages (data, id) VALUES (?, ?)', data, id);
+      if (row.isStored === true) this.#sql.exec(`UPDATE ${this.#table} SET data = ? WHERE id = ?`, data, id);
+      else this.#sql.exec(`INSERT OR REPLACE INTO ${this.#table} (data, id) VALUES (?, ?)`, data, id);
       row.isStored = true;
     }
     this.#dirty.clear();

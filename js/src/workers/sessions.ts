@@ -21,23 +21,40 @@ export interface SessionEvents {
   died(error: TempestError): void;
 }
 
+/** What a session's frames go through. */
+export interface Exchange {
+  /** Begins a session and returns its number. */
+  begin(events: SessionEvents): number;
+
+  /** Sends a request frame, whose header is changed. Throws where the session has no business sending it, or it is none. */
+  send(number: number, frame: Uint8Array): void;
+
+  /** Ends a session. A second time does nothing. */
+  end(number: number): void;
+}
+
 interface SessionState {
   readonly events: SessionEvents;
   readonly open: OpenThings;
 }
 
 /** The sessions of one engine. */
-export class Sessions {
+export class Sessions implements Exchange {
   readonly #submit: (frame: Uint8Array) => void;
   readonly #sessions = new Map<number, SessionState>();
   #next = FIRST_SESSION;
+  #hasWritten = false;
 
   /** @param submit - Gives the engine a request frame. */
   constructor(submit: (frame: Uint8Array) => void) {
     this.#submit = submit;
   }
 
-  /** Begins a session and returns its number. */
+  /** Whether anybody has tried to write. */
+  get hasWritten(): boolean {
+    return this.#hasWritten;
+  }
+
   begin(events: SessionEvents): number {
     while (this.#sessions.has(this.#next)) this.#advance();
     const session = this.#next;
@@ -61,7 +78,10 @@ export class Sessions {
     for (const entry of entries) {
       if (entry.op === Op.open || entry.op === Op.close) throw new TypeError('an object opens and closes its store by itself');
     }
-    for (const entry of entries) session.open.sent(entry);
+    for (const entry of entries) {
+      session.open.sent(entry);
+      if (entry.op === Op.write) this.#hasWritten = true;
+    }
     this.#address(number, frame);
     this.#submit(frame);
   }

@@ -6,7 +6,7 @@ import { test } from 'node:test';
 import { packageModules, startWorker } from './harness.mjs';
 
 const [, section] = readFileSync(new URL('../../../README.md', import.meta.url), 'utf8').split('\n## On Cloudflare Workers\n');
-const [code, methods] = [...section.matchAll(/^```ts\n(.*?)^```$/gms)].map(([, code]) => code.replaceAll('tempestkv/workers', './workers.js'));
+const [code, methods, backups] = [...section.matchAll(/^```ts\n(.*?)^```$/gms)].map(([, code]) => code.replaceAll('tempestkv/workers', './workers.js'));
 const [settings] = [...section.matchAll(/^```toml\n(.*?)^```$/gms)].map(([, toml]) => toml);
 
 function start(contents, objects) {
@@ -39,6 +39,26 @@ test('an object has methods of its own', async () => {
   const worker = await start(main, { COUNTERS: 'Counters' });
   try {
     assert.deepEqual(await (await worker.fetch('/')).json(), [1, 2, 2]);
+  } finally {
+    await worker.stop();
+  }
+});
+
+test('a store is backed up to a bucket, and comes back', async () => {
+  const main = `${backups.replace('export default', 'const handlers =')}
+    export default {
+      async fetch(request, env) {
+        const db = connect(env.TEMPEST, 'guests');
+        await db.put('ada', 1);
+        await handlers.scheduled({}, env);
+        await db.put('grace', 2);
+        const text = await (await handlers.fetch(request, env)).text();
+        return Response.json([text, await connect(env.TEMPEST, 'guests').scan().toArray()]);
+      },
+    };`;
+  const worker = await start(main, { TEMPEST: 'TempestObject' });
+  try {
+    assert.deepEqual(await (await worker.fetch('/')).json(), ['restored', [['ada', 1]]]);
   } finally {
     await worker.stop();
   }

@@ -38,14 +38,17 @@ const testObjects = { TEMPEST: 'TempestObject', TINY: 'TinyObject', PROBE: 'Prob
  * @param options.folder - Where objects are kept; by default a new folder, that goes with the Worker.
  * @param options.modules - What it is made of, the main module first.
  * @param options.objects - The bindings of its classes of objects.
+ * @param options.buckets - The bindings of its buckets, which are kept in memory.
  */
-export async function startWorker({ folder, modules = testModules(), objects = testObjects } = {}) {
+export async function startWorker({ folder, modules = testModules(), objects = testObjects, buckets = ['BACKUPS'] } = {}) {
   const own = folder === undefined ? await mkdtemp(join(tmpdir(), 'tempestkv-workers-')) : undefined;
   const runtime = new Miniflare({
     modules,
     compatibilityDate: '2026-07-01',
     durableObjects: Object.fromEntries(Object.entries(objects).map(([binding, className]) => [binding, { className, useSQLite: true }])),
     durableObjectsPersist: folder ?? own,
+    r2Buckets: buckets,
+    r2Persist: false,
     // What the Worker prints is looked at only where a test fails for it.
     handleRuntimeStdio: (out, error) => (out.resume(), error.resume()),
   });

@@ -5,7 +5,7 @@ import { after, describe, test } from 'node:test';
 import { tests } from '../suite/index.mjs';
 import { startWorker } from './harness.mjs';
 
-/** Tests of what `connect` has not: a lock, `open`, `destroy` and `importStore` by name, an engine to be fetched. */
+/** Tests of what `connect` has not: a lock, `open` and `destroy` by name, what opening found, an engine to be fetched. */
 const elsewhere = [
   'a second open waits, then says that the store is locked',
   'names that options do not have are refused by every call',
@@ -13,10 +13,7 @@ const elsewhere = [
   'signals',
   'a missing or wrong engine is told by address and content',
   'a store comes back from its backup as it was',
-  'a backup goes straight from one store to another',
-  'a backup that is cut short or altered is refused whole',
   'an import never writes over a store',
-  'an export or an import that is given up leaves nothing behind',
 ];
 
 const worker = await startWorker();

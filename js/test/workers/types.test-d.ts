@@ -1,10 +1,11 @@
 // What the compiler of somebody's Worker sees, by the platform's own types: checked by types.test.mjs, never run.
 
-import { connect, type Database, TempestError, TempestObject } from '../../dist/workers/index.js';
+import { connect, type Database, exportToBucket, importStore, TempestError, TempestObject } from '../../dist/workers/index.js';
 
 interface Env {
   TEMPEST: DurableObjectNamespace<TempestObject>;
   NOTES: DurableObjectNamespace<Notes>;
+  BACKUPS: R2Bucket;
 }
 
 interface Note {
@@ -27,6 +28,12 @@ export class Notes extends TempestObject<Env> {
     return db.put(title, { title });
   }
 
+  async restore(): Promise<number> {
+    const backup = await this.env.BACKUPS.get('notes');
+    if (backup !== null) await this.importStore(backup.body, { replace: true });
+    return exportToBucket(await this.database(), this.env.BACKUPS, 'notes');
+  }
+
   override async alarm(): Promise<void> {
     await super.alarm();
   }
@@ -42,6 +49,12 @@ export default {
     const note = await notes.get('a');
     is<Same<typeof note, Note | undefined>>();
     const id: number = await env.NOTES.get(env.NOTES.idFromName('notes')).add('a');
+    const size = await exportToBucket(notes, env.BACKUPS, 'notes', { partBytes: 5 << 20, onProgress: ({ bytes }) => void bytes });
+    is<Same<typeof size, number>>();
+    const backup = await env.BACKUPS.get('notes');
+    if (backup !== null) await importStore(env.NOTES, 'notes', backup.body, { replace: true });
+    // @ts-expect-error An object of the bucket is not its bytes.
+    await importStore(env.NOTES, 'notes', backup);
     // @ts-expect-error A binding of another kind.
     connect({}, 'notes');
     // @ts-expect-error Where a store is kept is not for a client to say.

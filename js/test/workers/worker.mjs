@@ -6,7 +6,7 @@ import { equal, ok, random, rejects, throws } from './suite/assert.mjs';
 import { makeTarget, tests } from './suite/index.mjs';
 import * as api from './workers.js';
 
-const { connect, TempestObject } = api;
+const { connect, exportToBucket, importStore, TempestObject } = api;
 
 export { TempestObject };
 
@@ -56,6 +56,14 @@ export class ProbeObject extends TempestObject {
     const count = ((await db.get('count')) ?? 0) + by;
     await db.put('count', count);
     return count;
+  }
+
+  /** Gives its store to a bucket, and takes another one from there. */
+  async swap(to, from) {
+    const size = await exportToBucket(await this.database(), this.env.BACKUPS, to);
+    const { body } = await this.env.BACKUPS.get(from);
+    await this.importStore(body, { replace: true });
+    return { size, count: await (await this.database()).scan().count() };
   }
 
   reset() {
@@ -181,6 +189,12 @@ export class BusyObject extends DurableObject {
 const numbered = (count, value = (i) => i, from = 0) =>
   Array.from({ length: count }, (_, i) => ({ type: 'put', key: `k${String(from + i).padStart(7, '0')}`, value: value(from + i) }));
 
+/** Text that does not compress, of some 700 bytes. */
+const noise = (seed) => {
+  const below = random(seed + 1);
+  return Array.from({ length: 120 }, () => below(2 ** 30).toString(36)).join('');
+};
+
 const probeOf = (env, name) => env.PROBE.get(env.PROBE.idFromName(name));
 
 const functions = {
@@ -192,7 +206,8 @@ const functions = {
       if (memtableBytes !== undefined) small.add(store);
       return connect(small.has(store) ? env.TINY : env.TEMPEST, store, options);
     };
-    const target = makeTarget(api, { openAs });
+    const importAs = (store, source, options) => importStore(env.TEMPEST, store, source, options);
+    const target = makeTarget(api, { openAs, importAs });
     await tests.find((test) => test.name === name).run(target);
   },
 
@@ -465,6 +480,173 @@ const functions = {
     const batches = await probe.rows();
     for (let i = 0; i < 1000; i++) await db.put(`k${String(i).padStart(7, '0')}`, value(i));
     return { batches, alone: await probe.rows() };
+  },
+
+  /** A store in the bucket under its name: values that do not compress. */
+  async backUp(env, store, count, partBytes) {
+    const db = connect(env.PROBE, store);
+    for (let from = 0; from < count; from += 500) await db.batch(numbered(500, noise, from));
+    await db.sub('users', { keyEncoding: 'tuple' }).put(['id', 1], 'Ada');
+    const progress = [];
+    const size = await exportToBucket(db, env.BACKUPS, store, { partBytes, onProgress: ({ bytes, totalBytes }) => progress.push([bytes, totalBytes]) });
+    equal(progress.at(-1), [size, size]);
+    equal((await db.stats()).snapshots, 0);
+    return { size, stored: (await env.BACKUPS.head(store)).size };
+  },
+
+  async restore(env, key, store, options) {
+    const progress = [];
+    const { body, size } = await env.BACKUPS.get(key);
+    await importStore(env.PROBE, store, body, { ...options, onProgress: ({ bytes }) => progress.push(bytes) });
+    equal(progress.at(-1), size);
+    ok(progress.every((bytes, i) => bytes - (progress[i - 1] ?? 0) === 1 << 20 || bytes === size), 'in pieces of 1 MiB');
+    const db = connect(env.PROBE, store);
+    let count = 0;
+    for await (const [key, value] of db.scan()) equal([key, value], [`k${String(count).padStart(7, '0')}`, noise(count++)]);
+    equal(await db.sub('users', { keyEncoding: 'tuple' }).scan().toArray(), [[['id', 1], 'Ada']]);
+    equal((await db.verify()).problems, []);
+    await db.put('z', 1);
+    equal(await probeOf(env, store).tables(), ['pages']);
+    return count;
+  },
+
+  async badBackups(env, key) {
+    const backup = new Uint8Array(await (await env.BACKUPS.get(key)).arrayBuffer());
+    const altered = backup.slice();
+    altered[backup.length >> 1] ^= 1;
+    const pieces = function* (bytes, then = () => undefined) {
+      for (let at = 0; at < bytes.length; at += 100_000) yield bytes.subarray(at, at + 100_000);
+      then();
+    };
+    const half = backup.subarray(0, backup.length >> 1);
+    for (const bad of [altered, half, backup.subarray(0, -1), new Uint8Array(0), new Uint8Array(70_000)]) {
+      await rejects(importStore(env.PROBE, 'bad', pieces(bad)), { code: 'TEMPEST_CORRUPTION' });
+      equal(await probeOf(env, 'bad').tables(), ['pages']);
+    }
+    await rejects(importStore(env.PROBE, 'bad', pieces(half, () => { throw new Error('lost'); })), { message: 'lost' });
+    await rejects(importStore(env.TINY, 'bad', pieces(backup)), { code: 'TEMPEST_QUOTA_EXCEEDED' });
+    const stub = probeOf(env, 'bad');
+    await rejects(importStore(env.PROBE, 'bad', null), { name: 'TypeError' });
+    await rejects(importStore(env.PROBE, 'bad', [backup], { replace: 1 }), { name: 'TypeError', message: /replace/ });
+    await rejects(importStore({}, 'bad', [backup]), { name: 'TypeError', message: /binding/ });
+    await rejects(exportToBucket(connect(env.PROBE, 'bad'), {}, 'bad'), { name: 'TypeError', message: /R2 bucket/ });
+    await rejects(exportToBucket(connect(env.PROBE, 'bad'), env.BACKUPS, 'bad', { partBytes: 1 }), { name: 'RangeError' });
+    const db = connect(env.PROBE, 'bad');
+    equal([await db.scan().count(), await stub.tables()], [0, ['pages']]);
+    await importStore(env.PROBE, 'bad', pieces(backup));
+    await rejects(db.get('k0000000'), { code: 'TEMPEST_WORKER_DIED', message: /taken the place/ });
+    equal(await connect(env.PROBE, 'bad').get('k0000001'), noise(1));
+  },
+
+  /** A store is there, and used, until another has come whole. */
+  async replaced(env, key) {
+    const db = connect(env.PROBE, 'replaced');
+    await db.put('precious', 1);
+    const backup = async () => (await env.BACKUPS.get(key)).body;
+    await rejects(importStore(env.PROBE, 'replaced', await backup()), { code: 'TEMPEST_INVALID_ARGUMENT', message: /replace: true/ });
+    const bytes = new Uint8Array(await new Response(await backup()).arrayBuffer());
+    const slowly = async function* (isWhole) {
+      yield bytes.subarray(0, bytes.length >> 1);
+      await db.put('during', isWhole);
+      equal(await db.get('precious'), 1);
+      equal(await probeOf(env, 'replaced').tables(), ['pages', 'pages_import']);
+      await rejects(importStore(env.PROBE, 'replaced', [bytes], { replace: true }), { code: 'TEMPEST_BUSY' });
+      if (!isWhole) throw new Error('lost');
+      yield bytes.subarray(bytes.length >> 1);
+    };
+    await rejects(importStore(env.PROBE, 'replaced', slowly(false), { replace: true }), { message: 'lost' });
+    equal(await db.scan().keys().toArray(), ['during', 'precious']);
+    await importStore(env.PROBE, 'replaced', slowly(true), { replace: true });
+    await rejects(db.get('precious'), { code: 'TEMPEST_WORKER_DIED' });
+    const copy = connect(env.PROBE, 'replaced');
+    equal([await copy.get('precious'), await copy.get('during'), await copy.get('k0000002')], [undefined, undefined, noise(2)]);
+
+    // An empty store that is written to while the backup comes is not lost.
+    const written = connect(env.PROBE, 'written');
+    const meanwhile = async function* () {
+      yield bytes.subarray(0, 200_000);
+      await written.put('k', 1);
+      yield bytes.subarray(200_000);
+    };
+    await rejects(importStore(env.PROBE, 'written', meanwhile()), { code: 'TEMPEST_INVALID_ARGUMENT' });
+    equal(await written.scan().toArray(), [['k', 1]]);
+
+    // A store that is deleted meanwhile takes the import with it.
+    const doomed = async function* () {
+      yield bytes.subarray(0, 200_000);
+      await written.destroy();
+      yield bytes.subarray(200_000);
+    };
+    await rejects(importStore(env.PROBE, 'written', doomed(), { replace: true }), { name: 'TempestError' });
+    equal(await connect(env.PROBE, 'written').scan().count(), 0);
+
+    // A damaged store can be replaced.
+    await probeOf(env, 'written').damage();
+    await probeOf(env, 'written').reset().catch(() => undefined);
+    await rejects(importStore(env.PROBE, 'written', [bytes]), { code: 'TEMPEST_CORRUPTION' });
+    await importStore(env.PROBE, 'written', [bytes], { replace: true });
+    equal(await connect(env.PROBE, 'written').get('k0000003'), noise(3));
+  },
+
+  async inPlace(env, key) {
+    const probe = probeOf(env, 'in place');
+    await probe.count(5);
+    const { size, count } = await probe.swap('in place', key);
+    equal((await env.BACKUPS.head('in place')).size, size);
+    await importStore(env.PROBE, 'from place', (await env.BACKUPS.get('in place')).body);
+    equal(await connect(env.PROBE, 'from place').scan().toArray(), [['count', 5]]);
+    return count;
+  },
+
+  /** An export that fails leaves nothing in the bucket. */
+  async lostExport(env, partBytes) {
+    const db = connect(env.PROBE, 'lost export');
+    for (let from = 0; from < 12_000; from += 500) await db.batch(numbered(500, noise, from));
+    let pieces = 0;
+    const dies = exportToBucket(db, env.BACKUPS, 'lost', { partBytes, onProgress: () => void (++pieces === 7 && probeOf(env, 'lost export').reset().catch(() => undefined)) });
+    await rejects(dies, { code: 'TEMPEST_WORKER_DIED' });
+    const controller = new AbortController();
+    const again = connect(env.PROBE, 'lost export');
+    const aborted = exportToBucket(again, env.BACKUPS, 'lost', { partBytes, signal: controller.signal, onProgress: () => controller.abort() });
+    await rejects(aborted, { name: 'AbortError' });
+    equal(await env.BACKUPS.head('lost'), null);
+    equal((await again.stats()).snapshots, 0);
+  },
+
+  /** Begins an import that ends with nothing but this request. */
+  async leaveImport(env, store) {
+    const backup = new Uint8Array(await (await env.BACKUPS.get('kept')).arrayBuffer());
+    const source = new ReadableStream({
+      pull(controller) {
+        controller.enqueue(backup.subarray(0, backup.length >> 1));
+        this.pull = () => new Promise(() => undefined);
+      },
+    });
+    let begun;
+    const isBegun = new Promise((resolve) => (begun = resolve));
+    importStore(env.PROBE, store, source, { replace: true, onProgress: begun }).catch(() => undefined);
+    await isBegun;
+    return probeOf(env, store).tables();
+  },
+
+  /** An object is reset in the middle of an import. */
+  async resetImport(env, store) {
+    const backup = new Uint8Array(await (await env.BACKUPS.get('kept')).arrayBuffer());
+    const source = async function* () {
+      yield backup.subarray(0, backup.length >> 1);
+      yield new Uint8Array(0);
+      equal(await probeOf(env, store).tables(), ['pages', 'pages_import']);
+      await probeOf(env, store).reset().catch(() => undefined);
+      yield backup.subarray(backup.length >> 1);
+    };
+    await rejects(importStore(env.PROBE, store, source(), { replace: true }), { code: 'TEMPEST_WORKER_DIED' });
+    const count = await connect(env.PROBE, store).scan().count();
+    equal(await probeOf(env, store).tables(), ['pages']);
+    return count;
+  },
+
+  async tables(env, store) {
+    return probeOf(env, store).tables();
   },
 
   async startWork(env, steps) {
