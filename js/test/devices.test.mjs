@@ -83,7 +83,9 @@ describe('a device that fails', () => {
         await assert.rejects(db.put('b', 2), { code, message });
         assert.equal(await db.get('a'), 1);
         inner.faults.write = undefined;
-        await assert.rejects(db.put('c', 3), { code: 'TEMPEST_READONLY' });
+        // A write for which there is no space is taken back whole; of another nobody knows how much is there.
+        if (code === 'TEMPEST_QUOTA_EXCEEDED') await db.put('b', 'there is space again');
+        else await assert.rejects(db.put('c', 3), { code: 'TEMPEST_READONLY' });
         await db.close().catch(() => undefined);
         db = await open('failing', { device });
         assert.equal(await db.get('a'), 1);
