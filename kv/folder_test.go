@@ -2,8 +2,10 @@ package kv_test
 
 import (
 	"bytes"
+	"encoding/binary"
 	"errors"
 	"fmt"
+	"hash/crc32"
 	"io"
 	"slices"
 	"strings"
@@ -212,6 +214,7 @@ func TestFolderThatIsNone(t *testing.T) {
 		{"a table cut off", change(tableName, func(f *folderFile) { f.data = f.data[:len(f.data)-1] }), kv.ErrCorruption, tableName},
 		{"another table", change(tableName, func(f *folderFile) { f.data = bytes.Clone(whole[1].data) }), kv.ErrCorruption, ""},
 		{"a bit of the manifest", change(manifestName, func(f *folderFile) { f.data[20] ^= 1 }), kv.ErrCorruption, ""},
+		{"another compression", change(tableName, func(f *folderFile) { recompress(t, f.data) }), kv.ErrNotSupported, tableName + ": "},
 		{"another comparer", change(manifestName, func(f *folderFile) {
 			f.data = foreignManifest
 		}), kv.ErrNotSupported, "idb_cmp1"},
@@ -231,6 +234,23 @@ func TestFolderThatIsNone(t *testing.T) {
 			wantEntries(t, db, nil)
 		})
 	}
+}
+
+// recompress says of the first block of a table that Zstd has compressed it.
+func recompress(t *testing.T, table []byte) {
+	t.Helper()
+	sum := func(n int) uint32 {
+		c := crc32.Checksum(table[:n+1], crc32.MakeTable(crc32.Castagnoli))
+		return (c>>15 | c<<17) + 0xa282ead8
+	}
+	for n := range len(table) - 5 {
+		if binary.LittleEndian.Uint32(table[n+1:]) == sum(n) {
+			table[n] = 2
+			binary.LittleEndian.PutUint32(table[n+1:], sum(n))
+			return
+		}
+	}
+	t.Fatal("no block")
 }
 
 // foreignManifest is what Chromium begins a manifest of IndexedDB with.
