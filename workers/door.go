@@ -8,6 +8,7 @@ import (
 	"sync"
 	"syscall/js"
 
+	"tempestkv/workers/api"
 	"tempestkv/workers/object"
 )
 
@@ -33,6 +34,12 @@ func (d door) Session(context.Context) (object.Session, error) {
 		return nil, err
 	}
 	return &session{stub: stub, quit: make(chan struct{})}, nil
+}
+
+// Visit implements object.Door.
+func (d door) Visit(ctx context.Context, v *api.Visit) ([]byte, error) {
+	visit := map[string]any{"does": v.Does, "session": v.Session, "turn": float64(v.Turn), "canWrite": v.CanWrite}
+	return callBytes(d.stub, ctx.Done(), "tempestVisit", visit, toJS(v.Frame))
 }
 
 // session is the stub of an object's session.

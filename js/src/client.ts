@@ -431,6 +431,26 @@ export class Client {
     }
   }
 
+  /** The way to the engine was cut off: every call under way fails, and whatever was open is gone. Later calls are sent on a new way. */
+  dropped(error: TempestError): void {
+    if (this.#death !== undefined) return;
+    for (const cursor of this.#cursors) {
+      cursor.isOver = true;
+      cursor.fail(error);
+    }
+    this.#cursors.clear();
+    for (const handle of this.#handles) {
+      handle.isClosed = true;
+      handle.error = error;
+    }
+    this.#handles.clear();
+    // They are calls under way, too.
+    this.#waiting.length = 0;
+    this.#isHeld = false;
+    this.writer = new FrameWriter();
+    this.#calls.rejectAll(error);
+  }
+
   /** The engine has ended: every call under way fails, and every later one. */
   died(error: TempestError): void {
     if (this.#death !== undefined) return;

@@ -13,10 +13,10 @@ import { asyncDispose } from './scan.js';
 import { Space } from './space.js';
 
 /**
- * Where a store is kept: in the origin private file system, in memory until it is closed, on a device that the caller passed in, or in a
- * Durable Object.
+ * Where a store is kept: in the origin private file system, in memory until it is closed, on a device that the caller passed in, in a
+ * Durable Object, or in one that is reached over HTTP.
  */
-export type Storage = 'opfs' | 'memory' | 'device' | 'object';
+export type Storage = 'opfs' | 'memory' | 'device' | 'object' | 'remote';
 
 /** What the store's storage can do. A device that the caller passed in says so itself; where it says nothing, neither is claimed. */
 export interface Supports {

@@ -17,6 +17,8 @@
  * | `TEMPEST_INVALID_ARGUMENT` | fix the call |
  * | `TEMPEST_NOT_SUPPORTED` | choose another storage; read `db.supports` first |
  * | `TEMPEST_WORKER_DIED` | open again: the engine ended, and whatever was acknowledged is in the store |
+ * | `TEMPEST_DISCONNECTED` | try again: the next call connects anew; of a write it is not known whether it happened |
+ * | `TEMPEST_UNAUTHORIZED` | open again with a token that may do it |
  * | `TEMPEST_LOAD_FAILED` | serve the files the message names |
  */
 export type TempestErrorCode =
@@ -34,6 +36,8 @@ export type TempestErrorCode =
   | 'TEMPEST_INVALID_ARGUMENT'
   | 'TEMPEST_NOT_SUPPORTED'
   | 'TEMPEST_WORKER_DIED'
+  | 'TEMPEST_DISCONNECTED'
+  | 'TEMPEST_UNAUTHORIZED'
   | 'TEMPEST_LOAD_FAILED';
 
 /**

@@ -31,6 +31,7 @@ export type {
 } from './namespace.js';
 export type { NdjsonImportOptions, NdjsonSource } from './ndjson.js';
 export type { KeyRange, PrefixOf, Range } from './range.js';
+export type { RemoteOptions } from './remote.js';
 export type { Scan } from './scan.js';
 export type { Snapshot } from './snapshot.js';
 export type { Transaction, TransactionOptions, View } from './transaction.js';

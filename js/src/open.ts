@@ -15,6 +15,7 @@ import { MemoryDevice } from './memory.js';
 import { type CallOptions, type Durability, durabilityOf } from './namespace.js';
 import { checkOpfs, OpfsDevice } from './opfs.js';
 import { abortable, signalOf } from './options.js';
+import { isAddress, openRemoteStore, type RemoteOptions } from './remote.js';
 import { isWellFormed } from './text.js';
 import type { TupleKey } from './tuple.js';
 
@@ -55,10 +56,10 @@ export interface OpenOptions extends CallOptions {
 }
 
 /** The keys that options ask for. */
-export type KeyOf<O extends OpenOptions> = KeyFor<O['keyEncoding'], string>;
+export type KeyOf<O extends Pick<OpenOptions, 'keyEncoding'>> = KeyFor<O['keyEncoding'], string>;
 
 /** The values that options ask for. */
-export type ValueOf<O extends OpenOptions> = ValueFor<O['valueEncoding'], unknown>;
+export type ValueOf<O extends Pick<OpenOptions, 'valueEncoding'>> = ValueFor<O['valueEncoding'], unknown>;
 
 const OPEN_NAMES: ReadonlySet<string> = new Set([
   'signal',
@@ -87,7 +88,7 @@ const MAX_MEMTABLE_BYTES = 256 << 20;
  * `TEMPEST_NOT_SUPPORTED` where the context has no such storage, with `TEMPEST_LOAD_FAILED` where the engine or the worker cannot be had, with
  * `TEMPEST_CORRUPTION` where the store is damaged (nothing is deleted), and with a `TypeError` or `RangeError` where name or options make no sense.
  *
- * @param name - The store's name: 1 to 100 characters, any but lone surrogates.
+ * @param name - The store's name: 1 to 100 characters, any but lone surrogates. One that begins with `http:` or `https:` is an address instead.
  *
  * @example
  * ```ts
@@ -99,7 +100,27 @@ const MAX_MEMTABLE_BYTES = 256 << 20;
 export function open<const O extends OpenOptions = OpenOptions>(name: string, options?: O): Promise<Database<KeyOf<O>, ValueOf<O>>>;
 /** Opens a store, with the types of its keys and values spelled out: `open<string, Note>('notes')`. */
 export function open<K extends string | Uint8Array | TupleKey, V>(name: string, options?: OpenOptions): Promise<Database<K, V>>;
-export async function open(name: string, options: OpenOptions = {}): Promise<Database<string, unknown>> {
+/**
+ * Opens a store behind the router, in a Durable Object, over HTTP (docs/HTTP.md). The calls are the same; any number may have such a store open.
+ *
+ * Where the connection fails, what is under way, and scans, snapshots and watches, reject with `TEMPEST_DISCONNECTED`: of a write among them it is not known
+ * whether it happened. The next call connects anew. A call is at most 8 MiB when encoded, or as much as the router was set up to take
+ * (`TEMPEST_INVALID_ARGUMENT`). Rejects with `TEMPEST_UNAUTHORIZED` where the router does not know the token.
+ *
+ * @param address - `https://…/v1/` and the store's name.
+ *
+ * @example
+ * ```ts
+ * const db = await open('https://kv.example.workers.dev/v1/notes', { token });
+ * await db.put('user:1', { name: 'Ada' });
+ * ```
+ */
+export function open<const O extends RemoteOptions = RemoteOptions>(address: string | URL, options: O): Promise<Database<KeyOf<O>, ValueOf<O>>>;
+/** Opens a store behind the router, with the types of its keys and values spelled out. */
+export function open<K extends string | Uint8Array | TupleKey, V>(address: string | URL, options: RemoteOptions): Promise<Database<K, V>>;
+export async function open(name: string | URL, given: OpenOptions | RemoteOptions = {}): Promise<Database<string, unknown>> {
+  if (isAddress(name)) return openRemoteStore(name, given as RemoteOptions);
+  const options = given as OpenOptions;
   checkName(name);
   const signal = signalOf(options, OPEN_NAMES);
   const { storage = 'opfs', keyEncoding, valueEncoding } = options;

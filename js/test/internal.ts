@@ -21,3 +21,4 @@ export * from '../src/workers/entries.js';
 export * as workerLimits from '../src/workers/limits.js';
 export { ROW_BYTES, RowsDevice } from '../src/workers/rows.js';
 export { Mailbox, Sessions } from '../src/workers/sessions.js';
+export { Visitors } from '../src/workers/visitors.js';

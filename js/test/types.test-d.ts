@@ -57,6 +57,12 @@ export async function defaults(): Promise<void> {
   await db.batch([{ type: 'put', key: 'a' }]);
   // @ts-expect-error no such option
   await open('notes', { nonsense: true });
+  const far = await open(new URL('https://kv.example/v1/notes'), { token: 'secret', keyEncoding: 'view' });
+  is<Same<typeof far, Database<Uint8Array, unknown>>>();
+  const spelled: Database<string, Note> = await open<string, Note>('https://kv.example/v1/notes', { token: 'secret' });
+  await spelled.close();
+  // @ts-expect-error an address needs a token
+  await open(new URL('https://kv.example/v1/notes'));
   // @ts-expect-error a hook of the tests
   await db._panic();
 }
@@ -144,7 +150,7 @@ export async function encodings(): Promise<void> {
 export async function devices(): Promise<void> {
   const device: Device = new MemoryDevice();
   await using db = await open('memory', { device });
-  is<Same<typeof db.storage, 'opfs' | 'memory' | 'device' | 'object'>>();
+  is<Same<typeof db.storage, 'opfs' | 'memory' | 'device' | 'object' | 'remote'>>();
   await using scan = db.scan();
   is<Same<typeof scan, Scan<[string, unknown], string, unknown>>>();
   try {

@@ -641,7 +641,7 @@ func TestPagesOfKnownOriginsMayCall(t *testing.T) {
 	for name, want := range map[string]string{
 		"Access-Control-Allow-Origin":  "https://app.example",
 		"Access-Control-Allow-Methods": "GET, HEAD, PUT, POST, DELETE",
-		"Access-Control-Allow-Headers": "Authorization, Content-Type, If-Match, If-None-Match, Last-Event-ID, Tempest-TTL",
+		"Access-Control-Allow-Headers": "Authorization, Content-Type, If-Match, If-None-Match, Last-Event-ID, Tempest-Session, Tempest-TTL, Tempest-Turn",
 		"Vary":                         "Origin",
 	} {
 		if got := a.header.Get(name); got != want {
@@ -724,7 +724,7 @@ func TestTheSpecIsTheRoutes(t *testing.T) {
 	slices.Sort(routes)
 	want := []string{
 		"DELETE /v1/{store}/{key}", "GET /v1/{store}", "GET /v1/{store}/watch", "GET /v1/{store}/{key}",
-		"HEAD /v1/{store}/{key}", "POST /v1/{store}/batch", "PUT /v1/{store}/{key}",
+		"HEAD /v1/{store}/{key}", "POST /v1/{store}/batch", "POST /v1/{store}/frames", "PUT /v1/{store}/{key}",
 	}
 	if !slices.Equal(routes, want) {
 		t.Errorf("docs/openapi.json has %v, want %v", routes, want)

@@ -134,7 +134,7 @@ func (h *Handler) cors(w http.ResponseWriter, r *http.Request) (answered bool) {
 	}
 	header.Set("Access-Control-Allow-Methods", "GET, HEAD, PUT, POST, DELETE")
 	header.Set("Access-Control-Allow-Headers",
-		"Authorization, Content-Type, If-Match, If-None-Match, Last-Event-ID, "+ttlHeader)
+		"Authorization, Content-Type, If-Match, If-None-Match, Last-Event-ID, "+sessionHeader+", "+ttlHeader+", "+turnHeader)
 	header.Set("Access-Control-Max-Age", "86400")
 	w.WriteHeader(http.StatusNoContent)
 	return true
@@ -143,10 +143,11 @@ func (h *Handler) cors(w http.ResponseWriter, r *http.Request) (answered bool) {
 // call is one request on its way.
 type call struct {
 	*Handler
-	w     http.ResponseWriter
-	r     *http.Request
-	store Store
-	key   []byte
+	w        http.ResponseWriter
+	r        *http.Request
+	store    Store
+	key      []byte
+	canWrite bool // what the token allows
 }
 
 // route is a method of a path.
@@ -161,7 +162,11 @@ var (
 	storeRoutes = []route{{http.MethodGet, false, (*call).list}}
 	batchRoutes = []route{{http.MethodPost, true, (*call).batch}}
 	watchRoutes = []route{{http.MethodGet, false, (*call).watch}}
-	keyRoutes   = []route{
+
+	// Whether one of its requests may write is looked at one by one.
+	framesRoutes = []route{{http.MethodPost, false, (*call).frames}}
+
+	keyRoutes = []route{
 		{http.MethodGet, false, (*call).get},
 		{http.MethodHead, false, (*call).get},
 		{http.MethodPut, true, (*call).put},
@@ -169,13 +174,15 @@ var (
 	}
 )
 
+var errReadToken = fault(http.StatusForbidden, codeForbidden, "this token may read only")
+
 func (h *Handler) serve(w http.ResponseWriter, r *http.Request) error {
 	// Before anything else, so that a stranger learns nothing.
 	canWrite, err := h.authorize(w, r)
 	if err != nil {
 		return err
 	}
-	c := &call{Handler: h, w: w, r: r}
+	c := &call{Handler: h, w: w, r: r, canWrite: canWrite}
 	name, routes, err := c.find()
 	if err != nil {
 		return err
@@ -190,7 +197,7 @@ func (h *Handler) serve(w http.ResponseWriter, r *http.Request) error {
 		return fault(http.StatusMethodNotAllowed, codeMethod, r.Method+" is no method of this path")
 	}
 	if routes[i].write && !canWrite {
-		return fault(http.StatusForbidden, codeForbidden, "this token may read only")
+		return errReadToken
 	}
 	if c.store, err = h.config.Open(name); err != nil {
 		return err
@@ -241,6 +248,8 @@ func (c *call) find() (store string, routes []route, err error) {
 	switch {
 	case key == "batch" && c.r.Method == http.MethodPost:
 		return name, batchRoutes, nil
+	case key == "frames" && c.r.Method == http.MethodPost:
+		return name, framesRoutes, nil
 	case key == "watch" && accepts(c.r, "text/event-stream"):
 		return name, watchRoutes, nil
 	case strings.Contains(key, "/"):

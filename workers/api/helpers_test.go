@@ -181,7 +181,7 @@ func checkDeclared(t testing.TB, r *http.Request, a answer) {
 	}
 	path := "/v1/{store}"
 	switch {
-	case key == "batch" && r.Method == http.MethodPost, key == "watch" && strings.Contains(r.Header.Get("Accept"), "event-stream"):
+	case (key == "batch" || key == "frames") && r.Method == http.MethodPost, key == "watch" && strings.Contains(r.Header.Get("Accept"), "event-stream"):
 		path += "/" + key
 	case hasKey:
 		path += "/{key}"

@@ -36,6 +36,33 @@ type Store interface {
 
 	// Watch starts to tell of commits.
 	Watch(ctx context.Context, w *Watch) (Commits, error)
+
+	// Visit passes on a request of a client that speaks frames itself, and
+	// returns reply frames, one behind the other.
+	Visit(ctx context.Context, v *Visit) ([]byte, error)
+}
+
+// What a Visit does.
+const (
+	VisitSend    = "send"    // sends Frame, and returns what is answered at once
+	VisitReceive = "receive" // waits for answers, some seconds; none is no error
+	VisitClose   = "close"   // ends the session
+	VisitDestroy = "destroy" // deletes the store
+)
+
+// Visit is a request in a session that lasts over many, of a client that nobody
+// hears the end of. The object keeps the session, and ends it in time.
+type Visit struct {
+	Does    string
+	Session string // its name, which the client has drawn at random
+
+	// CanWrite: else the requests of Frame that write are refused, one by one.
+	CanWrite bool
+
+	// Frame is a request frame, and Turn its number in the session, from 0, which
+	// begins it. A frame whose turn it is not ends the session.
+	Turn  uint64
+	Frame []byte
 }
 
 // Condition makes a write happen only if none of Keys was written after Since.

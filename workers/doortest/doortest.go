@@ -18,6 +18,7 @@ import (
 	"tempestkv/kv/batch"
 	"tempestkv/kv/iterator"
 	"tempestkv/kv/vfs"
+	"tempestkv/workers/api"
 	"tempestkv/workers/frames"
 	"tempestkv/workers/object"
 )
@@ -31,6 +32,8 @@ type Object struct {
 	told chan struct{} // closed, and made anew, by a commit
 	fail error
 	open int // sessions
+
+	visitors map[string]*session
 }
 
 type commit struct {
@@ -95,6 +98,36 @@ func (o *Object) Session(context.Context) (object.Session, error) {
 	}
 	o.open++
 	return &session{object: o, quit: make(chan struct{}), counted: true}, nil
+}
+
+// Visit implements object.Door. It counts no turns and knows no tokens.
+func (o *Object) Visit(ctx context.Context, v *api.Visit) ([]byte, error) {
+	o.mu.Lock()
+	s, fail := o.visitors[v.Session], o.fail
+	if s == nil && v.Does == api.VisitSend && v.Turn == 0 {
+		s = &session{object: o, quit: make(chan struct{})}
+		if o.visitors == nil {
+			o.visitors = map[string]*session{}
+		}
+		o.visitors[v.Session] = s
+	}
+	if v.Does == api.VisitClose {
+		delete(o.visitors, v.Session)
+	}
+	o.mu.Unlock()
+	switch {
+	case fail != nil:
+		return nil, fail
+	case s == nil:
+		return nil, errors.New("the session has ended")
+	case v.Does == api.VisitSend:
+		return s.Send(v.Frame)
+	case v.Does == api.VisitReceive:
+		return s.Receive()
+	default:
+		s.Close()
+		return nil, nil
+	}
 }
 
 type session struct {

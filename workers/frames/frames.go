@@ -148,6 +148,13 @@ func (r *Request) Finish() []byte {
 	return r.buf
 }
 
+// IsRequest reports whether b has the header of a request frame that is as long
+// as it says. The object looks at the entries.
+func IsRequest(b []byte) bool {
+	return len(b) >= headerSize && len(b) <= MaxBytes && b[0] == version && b[1] == typeRequest &&
+		uint64(binary.LittleEndian.Uint32(b[12:])) == uint64(len(b))
+}
+
 // Reply is one entry of a reply frame.
 type Reply struct {
 	ID     uint32

@@ -36,6 +36,9 @@ type Door interface {
 
 	// Session opens a session, in which scans and watches last.
 	Session(ctx context.Context) (Session, error)
+
+	// Visit does what api.Store says.
+	Visit(ctx context.Context, v *api.Visit) ([]byte, error)
 }
 
 // Session is a session of an object. It must be closed. Its methods are for one
@@ -357,6 +360,11 @@ func (s *Store) Watch(ctx context.Context, w *api.Watch) (api.Commits, error) {
 	}
 	out.watch = reply.ID
 	return out, nil
+}
+
+// Visit implements api.Store.
+func (s *Store) Visit(ctx context.Context, v *api.Visit) ([]byte, error) {
+	return s.Door.Visit(ctx, v)
 }
 
 // Since implements api.Commits.

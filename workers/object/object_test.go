@@ -27,6 +27,8 @@ func (f fixed) Session(context.Context) (object.Session, error) {
 	return &fixedSession{fixed: f}, f.err
 }
 
+func (f fixed) Visit(context.Context, *api.Visit) ([]byte, error) { return f.reply, f.err }
+
 type fixedSession struct {
 	fixed
 	sent int
@@ -73,6 +75,9 @@ func reply(id uint32, status, flags byte, body string) []byte {
 
 func TestWhatTheObjectFailsWithIsTold(t *testing.T) {
 	lost := errors.New("the object was reset")
+	if _, err := (&object.Store{Door: fixed{err: lost}}).Visit(context.Background(), &api.Visit{}); !errors.Is(err, lost) {
+		t.Error("visit:", err)
+	}
 	for name, err := range calls(&object.Store{Door: fixed{err: lost}}) {
 		if !errors.Is(err, lost) {
 			t.Errorf("%s: %v", name, err)

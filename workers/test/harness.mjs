@@ -30,16 +30,16 @@ export const TOKEN = 'write-token';
  *
  * @param options.bindings - Beside the token.
  * @param options.objects - Whether it has the binding of the objects.
+ * @param options.main - The main module, instead of the example's.
  */
-export async function startRouter({ bindings = {}, objects = true } = {}) {
+export async function startRouter({ bindings = {}, objects = true, main } = {}) {
   const runtime = new Miniflare({
     modulesRoot: root,
     modules: [
-      `${EXAMPLE}/${configured('main')}`,
-      'js/dist/workers.js',
-      'js/dist/tempestkv.wasm',
-      ...['router.mjs', 'worker.mjs', 'runtime.mjs', 'wasm_exec.js', 'app.wasm'].map((name) => `build/router/${name}`),
-    ].map(moduleOf),
+      { ...moduleOf(`${EXAMPLE}/${configured('main')}`), ...(main !== undefined && { contents: main }) },
+      ...['js/dist/workers.js', 'js/dist/tempestkv.wasm'].map(moduleOf),
+      ...['router.mjs', 'worker.mjs', 'runtime.mjs', 'wasm_exec.js', 'app.wasm'].map((name) => moduleOf(`build/router/${name}`)),
+    ],
     compatibilityDate: configured('compatibility_date'),
     durableObjects: objects ? { TEMPEST: { className: configured('new_sqlite_classes'), useSQLite: true } } : {},
     bindings: { TEMPEST_TOKEN: TOKEN, TEMPEST_READ_TOKEN: 'read-token', TEMPEST_ORIGINS: 'https://app.example', ...bindings },

@@ -20,3 +20,12 @@ export const STEPS_BEHIND_CALL = 64;
 
 /** How many steps one alarm does before it asks for the next. */
 export const STEPS_OF_ALARM = 256;
+
+/** How long, in milliseconds, a session over HTTP may go unused before it is ended: 2 minutes. */
+export const VISITOR_IDLE_MILLIS = 120_000;
+
+/** Most sessions over HTTP at once. One more ends the one that was not used for longest. */
+export const MAX_VISITORS = 1000;
+
+/** How long, in milliseconds, a client over HTTP is let wait for answers before it has to ask again: 20 seconds. */
+export const VISIT_WAIT_MILLIS = 20_000;

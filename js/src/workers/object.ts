@@ -17,6 +17,7 @@ import { importTo, type ObjectImportOptions } from './imports.js';
 import { dropImported, Import, installImported, occupied } from './incoming.js';
 import { PAGES, RowsDevice } from './rows.js';
 import { type Exchange, Mailbox, Sessions } from './sessions.js';
+import { refuseAll, type Visit, Visitors } from './visitors.js';
 
 /** How objects of a class keep their stores. */
 export interface ObjectOptions {
@@ -31,6 +32,7 @@ export interface ObjectOptions {
 interface Running {
   readonly host: Host;
   readonly sessions: Sessions;
+  readonly visitors: Visitors;
 }
 
 /**
@@ -101,7 +103,7 @@ export class TempestObject<Env = unknown> extends DurableObject<Env> {
       { name: this.ctx.id.toString(), wasmUrl: 'tempestkv.wasm', module: wasm, lockWaitMillis: 0, memtableBytes, device },
       events,
     );
-    return { host, sessions };
+    return { host, sessions, visitors: new Visitors(sessions) };
   }
 
   /**
@@ -126,6 +128,7 @@ export class TempestObject<Env = unknown> extends DurableObject<Env> {
    */
   async tempestSession(): Promise<Session> {
     const running = await this.#start();
+    if (!(running instanceof TempestError)) running.visitors.sweep();
     return new Session(running instanceof TempestError ? running : running.sessions, () => this.#destroy());
   }
 
@@ -206,6 +209,25 @@ export class TempestObject<Env = unknown> extends DurableObject<Env> {
         release: async () => incoming.end(),
       };
     });
+  }
+
+  /**
+   * Does what a client over HTTP asks for; see docs/HTTP.md, *Frames*. Answers with reply frames, one behind the other.
+   *
+   * @internal
+   */
+  async tempestVisit(visit: Visit, body: ArrayBuffer | Uint8Array): Promise<ArrayBuffer> {
+    if (visit.does === 'destroy') {
+      await this.#destroy();
+      return new ArrayBuffer(0);
+    }
+    const frame = body instanceof Uint8Array ? body : new Uint8Array(body);
+    const running = await this.#start();
+    if (running instanceof TempestError) {
+      if (visit.does !== 'send') throw running;
+      return refuseAll(frame, running);
+    }
+    return running.visitors.visit(visit, frame);
   }
 
   /**

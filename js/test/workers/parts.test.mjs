@@ -2,7 +2,7 @@
 
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
-import { Background, connect, errorReply, Mailbox, Sessions, TempestError, frames, workerLimits } from '../../../build/js/internal.js';
+import { Background, connect, errorReply, Mailbox, Sessions, TempestError, frames, Visitors, workerLimits } from '../../../build/js/internal.js';
 import { errorBody, parseFrame, replyFrame, u64 } from '../fake-link.mjs';
 
 const turn = () => new Promise((resolve) => setImmediate(resolve));
@@ -176,6 +176,130 @@ describe('sessions', () => {
     const { header, entries } = parseFrame(errorReply([5, 9], new TempestError('TEMPEST_IO_ERROR', 'why')));
     assert.deepEqual([header.type, header.count], [2, 2]);
     assert.deepEqual(entries.map(({ id, op, body }) => [id, op, ...body]), [5, 9].map((id) => [id, 2, ...errorBody('TEMPEST_IO_ERROR', 'why')]));
+  });
+});
+
+describe('sessions over HTTP', () => {
+  const request = (...entries) => {
+    const writer = new frames.FrameWriter();
+    for (const [id, op] of entries) writer.end(writer.begin(id, op, 0));
+    return writer.finish().slice();
+  };
+  /** An engine that answers every request at once, but a watchNext, and what it was sent. */
+  function site() {
+    const at = { millis: 0, sent: [], session: 0 };
+    at.sessions = new Sessions((frame) => {
+      const { header, entries } = parseFrame(frame);
+      at.sent.push(entries.map(({ op }) => op));
+      at.session = header.session;
+      at.reply(entries.filter(({ op }) => op !== frames.Op.watchNext).map(({ id }) => ({ id, body: u64(7) })));
+    });
+    at.reply = (entries) => {
+      if (entries.length === 0) return;
+      const frame = replyFrame(entries);
+      new DataView(frame.buffer).setUint32(4, at.session, true);
+      at.sessions.receive(frame);
+    };
+    at.visitors = new Visitors(at.sessions, () => at.millis);
+    at.send = (turn, frame, { session = 'one', canWrite = true } = {}) => at.visitors.visit({ session, does: 'send', turn, canWrite }, frame);
+    at.ask = (does, session = 'one') => at.visitors.visit({ session, does, turn: 0, canWrite: true }, new Uint8Array(0));
+    return at;
+  }
+  const statuses = (buffer) => {
+    const found = [];
+    for (let bytes = new Uint8Array(buffer); bytes.length > 0; ) {
+      const { header, entries } = parseFrame(bytes.subarray(0, new DataView(bytes.buffer, bytes.byteOffset).getUint32(12, true)));
+      for (const { id, op, body } of entries) found.push(op === frames.Status.error ? [id, Buffer.from(body.subarray(1, 1 + body[0])).toString()] : [id, 'ok']);
+      bytes = bytes.subarray(header.size);
+    }
+    return found.sort(([a], [b]) => a - b);
+  };
+  const hasEnded = isRejected('TEMPEST_CLOSED', /has ended/);
+
+  test('frames are taken in their turns, and once', async () => {
+    const at = site();
+    assert.deepEqual(statuses(await at.send(0, request([0, 1], [1, 2]))), [[0, 'ok'], [1, 'ok']]);
+    assert.deepEqual(statuses(await at.send(1, request([0, 1]))), [[0, 'ok']]);
+    for (const turn of [0, 1, 3]) {
+      const other = site();
+      await other.send(0, request([0, 1]));
+      await other.send(1, request([0, 1]));
+      await assert.rejects(other.send(turn, request([0, 1])), hasEnded, String(turn));
+      await assert.rejects(other.send(2, request([0, 1])), hasEnded, 'that was the end of it');
+      assert.equal(other.sent.length, 2);
+    }
+    await assert.rejects(at.send(1, request([0, 1]), { session: 'two' }), hasEnded);
+    assert.deepEqual(statuses(await at.send(2, request([0, 2]))), [[0, 'ok']], 'others do not disturb it');
+  });
+
+  test('what is not for a token, or for no client, is refused by itself', async () => {
+    const at = site();
+    const { Op } = frames;
+    const all = request([0, Op.get], [1, Op.write], [2, Op.panic], [3, Op.close], [4, Op.open], [5, Op.import], [6, Op.compact], [7, 99], [8, Op.scan]);
+    const [unknown, forbidden] = ['TEMPEST_NOT_SUPPORTED', 'TEMPEST_UNAUTHORIZED'];
+    const expected = (write) => [[0, 'ok'], [1, write], [2, unknown], [3, unknown], [4, unknown], [5, unknown], [6, write], [7, unknown], [8, 'ok']];
+    assert.deepEqual(statuses(await at.send(0, all, { canWrite: false })), expected(forbidden));
+    assert.deepEqual(statuses(await at.send(1, all)), expected('ok'));
+    assert.deepEqual(at.sent, [[Op.get, Op.scan], [Op.get, Op.write, Op.compact, Op.scan]]);
+    assert.deepEqual(statuses(await at.send(2, request([0, Op.write]), { canWrite: false })), [[0, forbidden]]);
+    assert.equal(at.sent.length, 2);
+  });
+
+  test('what is no frame takes no turn', async () => {
+    const at = site();
+    for (const nonsense of [new Uint8Array(0), request([0, 1]).subarray(0, 20), replyFrame([{ id: 0 }])]) {
+      assert.deepEqual(statuses(await at.send(0, nonsense)), [[0xffff_ffff, 'TEMPEST_INVALID_ARGUMENT']]);
+    }
+    assert.deepEqual(statuses(await at.send(0, request([0, 1]))), [[0, 'ok']]);
+  });
+
+  test('answers that come later are waited for, but not for ever', async (t) => {
+    t.mock.timers.enable({ apis: ['setTimeout'] });
+    const at = site();
+    assert.equal((await at.send(0, request([0, frames.Op.watchNext]))).byteLength, 0);
+    const empty = at.ask('receive');
+    t.mock.timers.tick(workerLimits.VISIT_WAIT_MILLIS);
+    assert.equal((await empty).byteLength, 0);
+    const answer = at.ask('receive');
+    at.reply([{ id: 0 }]);
+    assert.deepEqual(statuses(await answer), [[0, 'ok']]);
+  });
+
+  test('one that is closed, or that nobody uses, is ended with all that it has open', async () => {
+    const at = site();
+    const { Op } = frames;
+    await at.send(0, request([0, Op.snapshot]));
+    await at.send(0, request([0, Op.scan]), { session: 'two' });
+    at.millis = workerLimits.VISITOR_IDLE_MILLIS;
+    await at.send(1, request([1, Op.get]));
+    assert.equal(at.sent.length, 3);
+    at.millis++;
+    at.visitors.sweep();
+    assert.deepEqual(at.sent.slice(3), [[Op.scanClose]]);
+    await assert.rejects(at.send(1, request([0, Op.get]), { session: 'two' }), hasEnded);
+    await assert.rejects(at.ask('receive', 'two'), hasEnded);
+    assert.equal((await at.ask('close')).byteLength, 0);
+    assert.deepEqual(at.sent.slice(4), [[Op.snapshotClose]]);
+    assert.equal((await at.ask('close')).byteLength, 0);
+    await assert.rejects(at.ask('receive'), hasEnded);
+  });
+
+  test('whoever waits hears of the end', async () => {
+    const at = site();
+    await at.send(0, request([0, frames.Op.watchNext]));
+    const waiting = assert.rejects(at.ask('receive'), hasEnded);
+    await at.ask('close');
+    await waiting;
+  });
+
+  test('where there are too many, the one that was used longest ago is ended', async () => {
+    const at = site();
+    for (let i = 0; i < workerLimits.MAX_VISITORS; i++) await at.send(0, request([0, 2]), { session: `s${i}` });
+    await at.send(1, request([0, 2]), { session: 's0' });
+    await at.send(0, request([0, 2]), { session: 'new' });
+    await assert.rejects(at.send(1, request([0, 2]), { session: 's1' }), hasEnded);
+    for (const session of ['s0', 's2']) await at.ask('close', session);
+    await at.send(1, request([0, 2]), { session: 'new' });
   });
 });
 
