@@ -155,7 +155,7 @@ ifeq ($(CHROMIUM),)
 endif
 
 .PHONY: test-browser
-test-browser: chromium site ## the package, crashes and the demo site in Chromium
+test-browser: chromium site build/router/router.mjs workers/test/node_modules/.package-lock.json ## the package, crashes and the demo site in Chromium
 	npm run --prefix js test:browser
 	npm test --prefix site
 

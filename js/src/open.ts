@@ -6,7 +6,7 @@ import { Database, type Storage } from './database.js';
 import type { Device } from './device.js';
 import { type KeyEncoding, keyCodec, type KeyFor, type ValueEncoding, ValueCodecs, type ValueFor } from './encodings.js';
 import type { EngineEvents } from './engine.js';
-import { asStorageError, describe } from './errors.js';
+import { asStorageError, describe, messageOf, TempestError } from './errors.js';
 import type { HostSpec } from './host.js';
 import { DEFAULT_LOCK_WAIT_MILLIS, MAX_NAME_LENGTH } from './limits.js';
 import { openLocal, openRemote, type OpenLink } from './links.js';
@@ -15,7 +15,7 @@ import { MemoryDevice } from './memory.js';
 import { type CallOptions, type Durability, durabilityOf } from './namespace.js';
 import { checkOpfs, OpfsDevice } from './opfs.js';
 import { abortable, signalOf } from './options.js';
-import { isAddress, openRemoteStore, type RemoteOptions } from './remote.js';
+import type { RemoteOptions } from './remote.js';
 import { isWellFormed } from './text.js';
 import type { TupleKey } from './tuple.js';
 
@@ -119,7 +119,13 @@ export function open<const O extends RemoteOptions = RemoteOptions>(address: str
 /** Opens a store behind the router, with the types of its keys and values spelled out. */
 export function open<K extends string | Uint8Array | TupleKey, V>(address: string | URL, options: RemoteOptions): Promise<Database<K, V>>;
 export async function open(name: string | URL, given: OpenOptions | RemoteOptions = {}): Promise<Database<string, unknown>> {
-  if (isAddress(name)) return openRemoteStore(name, given as RemoteOptions);
+  if (name instanceof URL || (typeof name === 'string' && /^https?:/i.test(name))) {
+    // A page whose stores are its own does without.
+    const { openRemoteStore } = await import('./remote.js').catch((cause: unknown) => {
+      throw new TempestError('TEMPEST_LOAD_FAILED', `cannot load the part of the package for stores over HTTP: ${messageOf(cause)}`, { cause });
+    });
+    return openRemoteStore(name, given as RemoteOptions);
+  }
   const options = given as OpenOptions;
   checkName(name);
   const signal = signalOf(options, OPEN_NAMES);

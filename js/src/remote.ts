@@ -46,11 +46,6 @@ const CLOSE_MILLIS = 5000;
 /** A session that has nothing open is not used again after this time in milliseconds: 1 minute, half of what the object grants it. */
 const IDLE_MILLIS = 60_000;
 
-/** Whether a name is the address of a store behind a router, and not that of a store here. */
-export function isAddress(name: unknown): name is string | URL {
-  return name instanceof URL || (typeof name === 'string' && /^https?:/i.test(name));
-}
-
 /** Opens the store at this address. */
 export async function openRemoteStore(address: string | URL, options: RemoteOptions): Promise<Database<string, unknown>> {
   const { url, name } = partsOf(address);

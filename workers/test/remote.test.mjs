@@ -37,6 +37,7 @@ const elsewhere = [
   'signals',
   'a store that was let go is not destroyed, for it may be another\'s',
   'when the engine dies every waiting call rejects, and the store opens again',
+  'a database tells of the death of its engine',
   'a missing or wrong engine is told by address and content',
   'a store comes back from its backup as it was',
   'a backup goes straight from one store to another',
