@@ -90,7 +90,7 @@ func (db *DB) tryTurn() bool {
 // inPlaceCalls is how many calls are carried out in the worker's place between
 // two moments at which other goroutines get theirs: with one thread nobody else
 // would see to that.
-const inPlaceCalls = 64
+const inPlaceCalls = 256
 
 // endTurn gives the turn back. A panic becomes the worker's, which answers who
 // waits.

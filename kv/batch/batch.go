@@ -188,6 +188,10 @@ func (b *Batch) grow(size int) error {
 	if b.Len()+size > base.MaxBatchBytes {
 		return base.Wrap(base.ErrInvalidArgument, batchTooLarge, nil)
 	}
+	if cap(b.repr) == 0 {
+		// Most batches have one operation.
+		b.repr = make([]byte, 0, HeaderSize+size)
+	}
 	b.init()
 	binary.LittleEndian.PutUint32(b.repr[8:], b.Count()+1)
 	return nil

@@ -271,6 +271,11 @@ func (f *memFile) Append(p []byte) error {
 	if n.appender != f {
 		return base.Wrap(base.ErrInvalidArgument, n.fd.String()+" is not open for appending", nil)
 	}
+	if cap(n.data)-len(n.data) < len(p) {
+		// Twice the size, as in bytes.Buffer: append alone grows large slices
+		// by a quarter, and would copy each byte four times over.
+		n.data = slices.Grow(n.data, max(len(p), len(n.data)))
+	}
 	n.data = append(n.data, p...)
 	return nil
 }
