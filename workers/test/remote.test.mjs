@@ -221,24 +221,61 @@ test('an abort ends the wait at once', async (t) => {
   proxy.cut();
 });
 
-test('a frame that comes twice is taken once', async () => {
-  const db = await openStore('twice');
-  const bodies = [];
+/** Keeps the requests that are made until the test ends. */
+function keepRequests(t) {
+  const requests = [];
   const { fetch } = globalThis;
-  globalThis.fetch = (url, init) => {
-    bodies.push([url, { ...init, signal: null }]);
+  t.mock.method(globalThis, 'fetch', (url, init) => {
+    requests.push({ url, init: { ...init, signal: null } });
     return fetch(url, init);
-  };
-  try {
-    await db.put('a', 1);
-  } finally {
-    globalThis.fetch = fetch;
-  }
-  const again = await fetch(...bodies[0]);
+  });
+  return { requests, fetch };
+}
+
+test('a frame that comes twice is taken once', async (t) => {
+  const db = await openStore('twice');
+  const { requests, fetch } = keepRequests(t);
+  await db.put('a', 1);
+  const again = await fetch(requests[0].url, requests[0].init);
   assert.equal(again.status, 503);
   assert.equal((await again.json()).code, 'TEMPEST_WORKER_DIED');
   await assert.rejects(db.get('a'), isRejected('TEMPEST_DISCONNECTED'), 'the session is over: somebody else is in it');
   assert.deepEqual(await db.getEntry('a').then(({ value, seq }) => [value, seq]), [1, 1]);
+  await db.close();
+});
+
+test('calls of one turn are one request, and those made meanwhile the next', async (t) => {
+  const db = await openStore('turns');
+  const { requests } = keepRequests(t);
+  const calls = [db.put('a', 1), db.put('b', 2), db.get('a')];
+  await Promise.resolve();
+  await Promise.resolve();
+  calls.push(...Array.from({ length: 100 }, (_, i) => db.put(`k${i}`, i)));
+  await Promise.all(calls);
+  assert.ok(requests.length <= 2, `${requests.length} requests`);
+  await db.close();
+});
+
+test('a session that was not used for a while is used again only for what it has open', async (t) => {
+  const db = await openStore('idle');
+  const { requests } = keepRequests(t);
+  const sessions = () => new Set(requests.map(({ init }) => init.headers['tempest-session'])).size;
+  const { now } = performance;
+  let later = 0;
+  t.mock.method(performance, 'now', () => now.call(performance) + later);
+  await db.put('a', 1);
+  await db.put('b', 1);
+  assert.equal(sessions(), 1);
+  later += 61_000;
+  const snapshot = await db.snapshot();
+  assert.equal(sessions(), 2);
+  later += 61_000;
+  assert.equal(await snapshot.get('a'), 1);
+  assert.equal(sessions(), 2);
+  await snapshot.close();
+  later += 61_000;
+  assert.equal(await db.get('b'), 1);
+  assert.equal(sessions(), 3);
   await db.close();
 });
 
