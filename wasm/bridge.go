@@ -69,9 +69,11 @@ type bridge struct {
 	importer *volume.Importer // nil where no import is under way
 	tools    tools
 
-	// turn lets background jobs go on, of which parked wait for it.
+	// turn lets background jobs go on, of which parked wait for it, or were
+	// woken by it and have not run yet.
 	turn   chan struct{}
 	parked atomic.Int32
+	woken  atomic.Int32
 
 	// unanswered counts the requests under way. While it is above zero and
 	// nothing waits for the host, settle keeps the engine running.
@@ -166,6 +168,10 @@ func (b *bridge) settle() {
 
 func (b *bridge) isSettled(turn int) bool {
 	db := b.db
+	if b.woken.Load() > 0 {
+		// It counts as busy only once it runs.
+		return false
+	}
 	if b.unanswered == 0 && (db == nil || !db.IsBusy()) {
 		return true
 	}
@@ -184,6 +190,7 @@ func (b *bridge) yield(stop <-chan struct{}) {
 	b.host.schedule()
 	select {
 	case <-b.turn:
+		b.woken.Add(-1)
 	case <-stop:
 	}
 	b.parked.Add(-1)
@@ -194,6 +201,7 @@ func (b *bridge) pump() {
 	for range b.parked.Load() {
 		select {
 		case b.turn <- struct{}{}:
+			b.woken.Add(1)
 		default:
 			// It is on its way to wait, and has asked for a pump.
 		}

@@ -5,6 +5,7 @@ package main
 import (
 	"bytes"
 	"encoding/binary"
+	"fmt"
 	"strings"
 	"testing"
 
@@ -87,6 +88,25 @@ func TestUpkeepEndsByPumps(t *testing.T) {
 	}
 	if len(e.host.replies[0]) == 0 || e.host.replies[0][0].id != noticeID {
 		t.Errorf("no notice of a flush: %+v", e.host.replies[0])
+	}
+}
+
+func TestBackgroundWorkEndsWithoutFurtherCalls(t *testing.T) {
+	e := start(t, &volume.MemDevice{})
+	e.one(t, call{id: 1, op: opOpen, body: binary.AppendUvarint([]byte{tagMemtableBytes}, 64<<10)})
+	for i := range 150 {
+		frame := frameOf(7, call{id: 1, op: opWrite, body: putOps(fmt.Sprintf("k%03d", i), strings.Repeat("v", 10000))})
+		copy(e.alloc(uint32(len(frame))), frame)
+		e.submit(uint32(len(frame)))
+		e.settle()
+	}
+	e.idle()
+	if n := e.parked.Load(); n != 0 || e.db.IsBusy() {
+		t.Errorf("%d jobs wait for a pump that nobody makes", n)
+	}
+	e.host.take()
+	if s := statsOf(e.one(t, call{id: 2, op: opStats})); s["memtables"] != 1 || s["flushes"] < 5 {
+		t.Errorf("%v memtables, %v flushes", s["memtables"], s["flushes"])
 	}
 }
 
