@@ -7,8 +7,16 @@ const DOCTORS = ['doc:1', 'doc:2', 'doc:3'];
 const SEATS = Array.from({ length: 6 }, (_, i) => `seat:${i}`);
 const KEYS = [...ACCOUNTS, ...DOCTORS, ...SEATS];
 
-/** Has clients work on `db` at once, and resolves to what they did: one object for each operation that took place. */
-export async function record(db, { seed, clients = 8, count = 30 }) {
+/** Calls `run` in a later macrotask. */
+const later = (run) => (globalThis.setImmediate ?? setTimeout)(run);
+
+/**
+ * Has clients work on a store at once, and resolves to what they did: one object for each operation that took place. `given` is a database, or several that
+ * clients share among them.
+ */
+export async function record(given, { seed, clients = 8, count = 30 }) {
+  const databases = [given].flat();
+  const databaseOf = (client) => databases[client % databases.length];
   const below = random(seed);
   const history = [];
   let time = 0;
@@ -70,11 +78,11 @@ export async function record(db, { seed, clients = 8, count = 30 }) {
 
   const transaction = (client, body) =>
     operation(client, (begin, noted) =>
-      db.transaction(async (tx) => {
+      databaseOf(client).transaction(async (tx) => {
         begin();
         // Others get to run in between, as they would in a program that waits for other things.
         const pause = async () => {
-          for (let turns = below(4); turns > 0; turns--) await new Promise((resolve) => setImmediate(resolve));
+          for (let turns = below(4); turns > 0; turns--) await new Promise(later);
         };
         await body(reader(tx, noted), writer(tx, noted), pause);
       }, { retries: Infinity }),
@@ -124,22 +132,22 @@ export async function record(db, { seed, clients = 8, count = 30 }) {
         if (accounts.length > 2) write.clear({ gte: 'seat:2', lt: 'seat:5' });
       }),
     (client) => transaction(client, async (read) => void (await read.scan({}))),
-    (client) => operation(client, (_, noted) => reader(db, noted).get(KEYS[below(KEYS.length)])),
-    (client) => operation(client, (_, noted) => reader(db, noted).getMany(KEYS.slice(below(6), 6 + below(6)))),
-    (client) => operation(client, (_, noted) => reader(db, noted).scan({ reverse: below(2) === 1, limit: 4 }, 4)),
-    (client) => operation(client, (_, noted) => writer(db, noted).put(KEYS[below(KEYS.length)], String(++puts + 100))),
-    (client) => operation(client, (_, noted) => writer(db, noted).delete(SEATS[below(6)])),
-    (client) => operation(client, (_, noted) => writer(db, noted).clear({ gte: 'seat:1', lt: 'seat:4' })),
+    (client) => operation(client, (_, noted) => reader(databaseOf(client), noted).get(KEYS[below(KEYS.length)])),
+    (client) => operation(client, (_, noted) => reader(databaseOf(client), noted).getMany(KEYS.slice(below(6), 6 + below(6)))),
+    (client) => operation(client, (_, noted) => reader(databaseOf(client), noted).scan({ reverse: below(2) === 1, limit: 4 }, 4)),
+    (client) => operation(client, (_, noted) => writer(databaseOf(client), noted).put(KEYS[below(KEYS.length)], String(++puts + 100))),
+    (client) => operation(client, (_, noted) => writer(databaseOf(client), noted).delete(SEATS[below(6)])),
+    (client) => operation(client, (_, noted) => writer(databaseOf(client), noted).clear({ gte: 'seat:1', lt: 'seat:4' })),
     (client) =>
       operation(client, async (_, noted) => {
         const operations = [SEATS[0], ACCOUNTS[0]].map((key) => ({ type: 'put', key, value: String(++puts + 100) }));
         for (const { key, value } of operations) noted().writes.push(['put', key, value]);
-        await db.batch(operations);
+        await databaseOf(client).batch(operations);
       }),
     // A snapshot is read for a while; all of it is as of one moment.
     (client) =>
       operation(client, async (_, noted) => {
-        const snapshot = await db.snapshot();
+        const snapshot = await databaseOf(client).snapshot();
         const read = reader(snapshot, noted);
         await read.get(KEYS[below(KEYS.length)]);
         await read.scan({ gte: 'doc:' });

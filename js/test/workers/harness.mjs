@@ -27,10 +27,11 @@ const testModules = () => [
   moduleOf('worker.mjs', here('worker.mjs')),
   moduleOf('internal.js', here('../../../build/js/internal.js')),
   ...packageModules(),
+  moduleOf('history/record.mjs', here('../history/record.mjs')),
   ...readdirSync(here('../suite')).map((name) => moduleOf(`suite/${name}`, here(`../suite/${name}`))),
 ];
 
-const testObjects = { TEMPEST: 'TempestObject', TINY: 'TinyObject', PROBE: 'ProbeObject', PLAIN: 'PlainObject', BUSY: 'BusyObject' };
+const testObjects = { TEMPEST: 'TempestObject', TINY: 'TinyObject', PROBE: 'ProbeObject', PLAIN: 'PlainObject', BUSY: 'BusyObject', STEPS: 'StepsObject' };
 
 /**
  * A Worker that runs. Its default export answers a request whose body is `{ name, args }` with `{ value }` or `{ error }`.

@@ -1,6 +1,7 @@
 // The Worker under test: functions that tests have carried out, and the objects they use.
 
 import { DurableObject } from 'cloudflare:workers';
+import { record } from './history/record.mjs';
 import { Background, RowsDevice, ROW_BYTES } from './internal.js';
 import { equal, ok, random, rejects, throws } from './suite/assert.mjs';
 import { makeTarget, tests } from './suite/index.mjs';
@@ -90,6 +91,43 @@ export class ProbeObject extends TempestObject {
 
   tables() {
     return [...this.ctx.storage.sql.exec("SELECT name FROM sqlite_master WHERE name NOT LIKE '\\_%' ESCAPE '\\'")].map(({ name }) => name);
+  }
+}
+
+/** What the transactions of objects that want to know have written: how many rows the largest, and how many all alarms. */
+const steps = { largest: 0, alarms: 0 };
+
+/** One whose background work can be watched without a call to its store, which would go on with it. */
+export class StepsObject extends TempestObject {
+  static options = { memtableBytes: 128 << 10 };
+
+  constructor(ctx, env) {
+    countRows(ctx.storage.sql);
+    const shared = Object.getPrototypeOf(ctx.storage);
+    if (!Object.hasOwn(shared, 'countsSteps')) {
+      const { transactionSync } = shared;
+      shared.countsSteps = true;
+      shared.transactionSync = function (run) {
+        cursors.length = 0;
+        const result = transactionSync.call(this, run);
+        steps.largest = Math.max(steps.largest, rowsSoFar().written);
+        return result;
+      };
+    }
+    super(ctx, env);
+  }
+
+  async alarm() {
+    steps.alarms++;
+    await super.alarm();
+  }
+
+  steps() {
+    return steps;
+  }
+
+  reset() {
+    this.ctx.abort('reset by a test');
   }
 }
 
@@ -647,6 +685,39 @@ const functions = {
 
   async tables(env, store) {
     return probeOf(env, store).tables();
+  },
+
+  /** What clients with connections of their own did and saw; see history_test.go. */
+  async history(env, store, seed) {
+    const databases = Array.from({ length: 4 }, () => connect(env.TINY, store, { valueEncoding: 'utf8' }));
+    return record(databases, { seed });
+  },
+
+  /** Leaves work behind: tables to be merged, and nobody who waits for it. */
+  async leaveWork(env, store, count) {
+    const db = connect(env.STEPS, store);
+    const errors = [];
+    db.addEventListener('error', ({ detail }) => errors.push(detail.message));
+    for (let from = 0; from < count; from += 500) await db.batch(numbered(500, noise, from));
+    // It goes on when its caller has gone.
+    db.compact().catch(() => undefined);
+    equal(await db.get('k0000001'), noise(1));
+    equal(errors, []);
+  },
+
+  async steps(env, store) {
+    return env.STEPS.get(env.STEPS.idFromName(store)).steps();
+  },
+
+  /** Checks all of a store that `leaveWork` has filled, and that all of it is merged where it was not reset. */
+  async afterWork(env, store, count, isReset) {
+    if (isReset) await env.STEPS.get(env.STEPS.idFromName(store)).reset().catch(() => undefined);
+    const db = connect(env.STEPS, store);
+    let at = 0;
+    for await (const [key, value] of db.scan()) equal([key, value], [`k${String(at).padStart(7, '0')}`, noise(at++)]);
+    equal(at, count);
+    equal((await db.verify()).problems, []);
+    return db.stats();
   },
 
   async startWork(env, steps) {
