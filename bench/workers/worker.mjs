@@ -134,14 +134,27 @@ const functions = {
     return { millis: Date.now() - start, written };
   },
 
+  /** Loads rows in batches of 100. */
   async load(env, kind, name, count) {
     const store = stores[kind](env, name);
+    await store.get('none');
+    written = 0;
     for (let i = 0; i < count; i += BATCH) await store.putMany(Array.from({ length: BATCH }, (_, j) => [keyOf(i + j), valueOf(i + j)]));
   },
 
-  /** What the engine has taken of WebAssembly's memory, in bytes. */
-  async memory(env, name) {
-    return (await connect(env.TEMPEST, name).stats()).wasmBytes;
+  /** The rows written until background work has ended. */
+  async settled() {
+    for (let last = -1, same = 0; same < 20; ) {
+      same = written === last ? same + 1 : 0;
+      last = written;
+      await new Promise((resolve) => setTimeout(resolve, 50));
+    }
+    return written;
+  },
+
+  /** What the engine says of itself. */
+  async stats(env, name) {
+    return connect(env.TEMPEST, name).stats();
   },
 
   /** Milliseconds of the first get of an object that has to be made. */
