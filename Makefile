@@ -166,6 +166,12 @@ bench: chromium js/dist/index.js ## against IndexedDB and idb-keyval in Chromium
 	go test -run='^$$' -bench=. -benchmem -count=6 ./kv | tee build/bench.txt
 	go run $(BENCHSTAT) build/bench.txt
 
+.PHONY: bench-engine
+bench-engine: ## the engine against goleveldb and Pebble, natively and as WebAssembly
+	node bench/engine/run.mjs
+	go run $(BENCHSTAT) -col /store -row /op build/engine-native.txt
+	go run $(BENCHSTAT) -col /store -row /op build/engine-wasm.txt
+
 .PHONY: size
 size: js/dist/index.js ## what a page downloads; fails over its budget
 	node js/size.mjs
