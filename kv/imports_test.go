@@ -37,7 +37,7 @@ var arrows = map[string][]string{
 	"wasm":                  {"kv", "kv/base", "kv/iterator", "kv/volume"},
 	"workers":               {"workers/api", "workers/frames", "workers/object"},
 	"workers/api":           {"kv/base", "kv/batch", "kv/iterator", "workers/frames"},
-	"workers/doortest":      {"kv", "kv/base", "kv/batch", "kv/iterator", "kv/vfs", "workers/frames", "workers/object"},
+	"workers/doortest":      {"kv", "kv/base", "kv/batch", "kv/iterator", "kv/vfs", "workers/api", "workers/frames", "workers/object"},
 	"workers/frames":        {},
 	"workers/object":        {"kv/base", "kv/batch", "kv/iterator", "workers/api", "workers/frames"},
 	"site":                  {},
