@@ -10,6 +10,8 @@ import (
 	"tempestkv/kv"
 	"tempestkv/kv/base"
 	"tempestkv/kv/vfs"
+	"tempestkv/kv/volume"
+	"tempestkv/kv/volume/devicetest"
 )
 
 // smallOptions make logs, tables and levels small, so that a test of few writes
@@ -163,6 +165,63 @@ func TestAFullStoreIsFreedByClearing(t *testing.T) {
 					}
 				}
 			})
+		}
+	}
+}
+
+// TestAFullVolumeIsFreedByClearing fills a store in a volume whose host lets it
+// grow no more until a write fails, clears it and fills it again, also after
+// opening it anew. Quotas end between pages and inside them.
+func TestAFullVolumeIsFreedByClearing(t *testing.T) {
+	opts := smallOptions()
+	opts.TableBytes = 64 << 10 // a page
+	for _, quota := range []int64{64 * volume.PageSize, 66*volume.PageSize + 3000, 69*volume.PageSize + 40_000} {
+		for _, size := range []int{100, 3000, 40_000} {
+			for _, reopen := range []bool{false, true} {
+				t.Run(fmt.Sprintf("%d bytes, values of %d, reopened %t", quota, size, reopen), func(t *testing.T) {
+					dev := devicetest.New()
+					dev.SetQuota(quota)
+					var v *volume.Volume
+					var db *kv.DB
+					begin := func() {
+						var err error
+						if v, err = volume.Open(dev, nil); err != nil {
+							t.Fatal(err)
+						}
+						db = open(t, v, opts)
+					}
+					end := func() {
+						t.Helper()
+						if err := errors.Join(db.Close(), v.Check(), v.Close()); err != nil {
+							t.Fatal(err)
+						}
+					}
+					begin()
+					for full, tries := 0, 0; full < 3; {
+						n := fillUp(t, db, size)
+						// Right after a clear its space may not have come back yet.
+						if int64(n*size) > quota/4 {
+							full++
+						} else if tries++; tries > 20 {
+							t.Fatalf("only %d bytes fit", n*size)
+						}
+						if reopen {
+							end()
+							begin()
+						}
+						for i := 0; i < n; i += max(1, n/50) {
+							wantValue(t, db, fmt.Sprintf("%08d", i), string(noise(i, size)))
+						}
+						if _, err := db.DeleteRange(ctx, nil, []byte("\xff\xff"), nil); err != nil {
+							t.Fatalf("clear: %v", err)
+						}
+						if got := entries(t, db, nil); got != "" {
+							t.Fatalf("after the clear there is %.40q", got)
+						}
+					}
+					end()
+				})
+			}
 		}
 	}
 }

@@ -75,6 +75,17 @@ func (v *Volume) checkSpace() error {
 	if err := take(v.catalog, "the catalog"); err != nil {
 		return err
 	}
+	for _, e := range []extent{v.ahead.catalog, v.ahead.single} {
+		if e.count == 0 {
+			continue
+		}
+		if err := take(e, "what is kept for a catalog"); err != nil {
+			return err
+		}
+		if e.end() > v.wholePages() {
+			return bad(e, "what is kept for a catalog is behind the file")
+		}
+	}
 	for _, f := range v.files {
 		if err := takeFile(f); err != nil {
 			return err

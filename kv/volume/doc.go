@@ -61,6 +61,15 @@
 // are left between files all the same, as after most of a store was deleted,
 // Volume.Shrink moves what lies behind them.
 //
+// Removing a file takes a catalog, so a host that lets the file grow no more
+// must not leave it without a place for one. While there is space, pages inside
+// the file are kept for that: one more than the newest catalog has. They are of
+// nobody as far as the format goes, and stay free where anything else will do;
+// a catalog that takes them has the one given up last in their place, and the
+// one more is also for a manifest that notes what was deleted. And where
+// the host has no space for data, any hole does, if need be after a commit that
+// frees what the older superblock's generation alone still uses.
+//
 // # Images
 //
 // A backup is an image: a volume written from its start to its end, whose files

@@ -2,6 +2,7 @@ package volume
 
 import (
 	"bytes"
+	"errors"
 	"io"
 	"slices"
 	"sync"
@@ -133,9 +134,51 @@ func (f *file) dropBuffer() {
 	f.buf = nil
 }
 
-// growLog adds pages to a log and commits them, zeroed. On error the log is as
-// before. Needs append.
-func (f *file) growLog(pages uint32) error {
+// growLog adds pages to a log and commits them, zeroed; where the device is
+// full, need of them do. On error the log is as before. Needs append.
+func (f *file) growLog(pages, need uint32) error {
+	err := f.growLogBy(pages, f.v.takeAnywhere)
+	if !errors.Is(err, base.ErrQuota) {
+		return err
+	}
+	return f.v.fit(err, func() (bool, error) {
+		fits := true
+		err := f.growLogBy(need, func(extents []extent, n uint32) (result []extent, ok bool) {
+			result, fits = f.v.space.takeAllHoles(extents, n, f.v.wholePages())
+			return result, fits
+		})
+		return fits, err
+	})
+}
+
+// takeAnywhere takes n pages and appends them to extents. Needs mu.
+func (v *Volume) takeAnywhere(extents []extent, n uint32) (result []extent, ok bool) {
+	return v.space.takePages(extents, n, v.filePages())
+}
+
+// fit goes on where the device refused, with full, to make the file larger: it
+// calls try, which makes do with the pages inside, and tells whether there are
+// enough. Where there are not, but some wait for a commit, it calls try again
+// after one. Needs neither commits nor mu.
+func (v *Volume) fit(full error, try func() (fits bool, err error)) error {
+	fits, err := try()
+	if fits {
+		return err
+	}
+	freed, err := v.reclaim()
+	if err != nil {
+		return err
+	}
+	if freed {
+		if fits, err = try(); fits {
+			return err
+		}
+	}
+	return full
+}
+
+// growLogBy is growLog by so many pages, which take finds with mu held.
+func (f *file) growLogBy(pages uint32, take func([]extent, uint32) ([]extent, bool)) error {
 	v := f.v
 	v.mu.Lock()
 	if err := v.writable(); err != nil {
@@ -143,7 +186,7 @@ func (f *file) growLog(pages uint32) error {
 		return err
 	}
 	v.waitForTrim()
-	all, ok := v.space.takePages(slices.Clone(f.extents), pages, v.filePages())
+	all, ok := take(slices.Clone(f.extents), pages)
 	if !ok {
 		v.mu.Unlock()
 		return errTooLarge()
@@ -240,7 +283,7 @@ func (f *file) makeRoom(n int) error {
 		f.growth = min(max(2*f.growth, minLogGrowth/PageSize), maxLogGrowth/PageSize)
 		pages := max(need, f.growth)
 		f.v.mu.Unlock()
-		err := f.growLog(pages)
+		err := f.growLog(pages, need)
 		f.v.mu.Lock()
 		return err
 	}
@@ -445,11 +488,68 @@ func (h *handle) appendable() error {
 }
 
 // write puts p behind what is on the device; there must be room for it, and no
-// buffer. Needs append.
+// buffer. Where a table's or manifest's pages are behind the file, and the
+// device is full, it takes others. Needs append.
 func (f *file) write(p []byte) error {
 	if len(p) == 0 {
 		return nil
 	}
+	err := f.writeOnce(p)
+	if !errors.Is(err, base.ErrQuota) || f.fd.Type == vfs.TypeLog {
+		return err
+	}
+	return f.v.fit(err, func() (bool, error) {
+		if !f.moveInside(int64(len(p))) {
+			return false, nil
+		}
+		return true, f.writeOnce(p)
+	})
+}
+
+// moveInside exchanges the pages for the next n bytes, which no catalog names,
+// for such as are inside the file, and reports whether there are so many. Those
+// behind them stay as many, wherever they are. A manifest also gets what is kept
+// beyond the need of a catalog. Needs append.
+func (f *file) moveInside(n int64) bool {
+	v := f.v
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.waitForTrim()
+	if v.writable() != nil {
+		return false
+	}
+	keep := pagesFor(f.flushed)
+	head, tail := splitExtents(f.extents, keep)
+	for _, e := range tail {
+		v.space.free(e)
+	}
+	need := pagesFor(f.flushed+n) - keep
+	inside, ok := v.space.takeAllHoles(slices.Clone(head), need, v.wholePages())
+	if !ok && f.fd.Type == vfs.TypeManifest {
+		// Without a manifest a store cannot note what it deletes.
+		var e extent
+		if e, ok = v.lend(need); ok {
+			inside = appendExtent(inside, e)
+		}
+	}
+	if ok {
+		if all, ok := v.takeAnywhere(inside, f.pages-keep-need); ok {
+			f.extents = all
+			return true
+		}
+		_, taken := splitExtents(inside, keep)
+		for _, e := range taken {
+			v.space.free(e)
+		}
+	}
+	for _, e := range tail {
+		v.space.take(e)
+	}
+	return false
+}
+
+// writeOnce is write to the pages that the file has.
+func (f *file) writeOnce(p []byte) error {
 	v := f.v
 	v.mu.Lock()
 	extents, off := f.extents, f.flushed

@@ -52,7 +52,7 @@ func TestTheExampleInTheDocs(t *testing.T) {
 		"older superblock": dump(p, older*64<<10, 64),
 		"newer superblock": dump(p, newer*64<<10, 64),
 		"catalog":          dump(p, at, size),
-		"table":            dump(p, 6*64<<10, 16),
+		"table":            dump(p, 8*64<<10, 16),
 	} {
 		if !strings.Contains(doc, block) {
 			t.Errorf("docs/FORMAT.md does not have the %s:\n%s", name, block)

@@ -68,6 +68,12 @@ func (v *Volume) load() error {
 	}
 	v.adopt(st)
 	v.gen = sb[newest].gen
+	if st.gen > v.gen {
+		// The coming commit makes this generation anew, with another catalog:
+		// then no superblock needs this one.
+		v.given = append(v.given, givenUp{v.catalog, v.gen})
+		v.catalog = extent{}
+	}
 	return nil
 }
 

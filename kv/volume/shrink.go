@@ -114,6 +114,7 @@ func (v *Volume) waitsForCommit() bool {
 			after.free(g.extent)
 		}
 	}
+	after.moveAhead(v.ahead, v.catalog.count, v.wholePages())
 	end, pages := after.end(), v.filePages()
 	return pages-min(end, pages) > 2*v.keepFree || after.worthShrinking(pages)
 }

@@ -86,14 +86,8 @@ func (s *space) end() uint32 {
 // page behind the file, else those behind the last taken page. ok is false
 // where the volume would exceed maxPages.
 func (s *space) takeRun(n, fileEnd uint32) (e extent, ok bool) {
-	for page := s.nextFree(0); page < fileEnd; {
-		stop := s.nextTaken(page)
-		if stop = min(stop, fileEnd); stop-page >= n {
-			e = extent{page, n}
-			s.take(e)
-			return e, true
-		}
-		page = s.nextFree(stop)
+	if e, ok = s.takeRunBelow(n, fileEnd); ok {
+		return e, true
 	}
 	page := s.end()
 	if n > maxPages-page {
@@ -102,6 +96,31 @@ func (s *space) takeRun(n, fileEnd uint32) (e extent, ok bool) {
 	e = extent{page, n}
 	s.take(e)
 	return e, true
+}
+
+// takeRunBelow takes n neighbouring pages: the first that fit below end, if
+// any.
+func (s *space) takeRunBelow(n, end uint32) (e extent, ok bool) {
+	for page := s.nextFree(0); page < end; {
+		stop := min(s.nextTaken(page), end)
+		if stop-page >= n {
+			e = extent{page, n}
+			s.take(e)
+			return e, true
+		}
+		page = s.nextFree(stop)
+	}
+	return extent{}, false
+}
+
+// takeAllHoles takes n pages below end, wherever they are, and appends them to
+// extents. ok is false, and nothing is taken, where there are not so many.
+func (s *space) takeAllHoles(extents []extent, n, end uint32) (result []extent, ok bool) {
+	if s.freeBelow(end) < n {
+		return extents, false
+	}
+	result, _ = s.takeHoles(extents, n, end, true)
+	return result, true
 }
 
 // freeBelow returns how many pages below fileEnd are free.

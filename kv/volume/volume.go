@@ -73,6 +73,7 @@ type Volume struct {
 	gen     uint64 // of the newest superblock
 	epoch   uint64
 	catalog extent // of gen
+	ahead   ahead
 	given   []givenUp
 
 	// writes counts writes that have returned; synced is how many of them a
@@ -81,6 +82,13 @@ type Volume struct {
 
 	buf   []byte   // the catalog
 	spare [][]byte // of writeBytes, for tables to come
+}
+
+// ahead are pages inside the file that are kept for when there are no others:
+// see "Space" in the package comment.
+type ahead struct {
+	catalog extent // for one to come
+	single  extent // one page, where catalog has none beyond the need
 }
 
 // givenUp is an extent that generations before gen still use.
@@ -266,6 +274,9 @@ func (v *Volume) syncTo(upTo uint64) error {
 // filePages returns how many pages the device's file touches.
 func (v *Volume) filePages() uint32 { return pagesFor(v.size) }
 
+// wholePages returns how many pages the device's file has to their ends.
+func (v *Volume) wholePages() uint32 { return uint32(v.size / PageSize) }
+
 // errTooLarge reports a volume of maxPages.
 func errTooLarge() error {
 	return base.Wrap(base.ErrQuota, "the volume has its largest size, 16 TiB", nil)
@@ -284,33 +295,23 @@ func (v *Volume) commit() error {
 	v.enter()
 	next := superblock{gen: v.gen + 1, epoch: v.epoch}
 	v.buf, next.catalogChecksum = v.encodeCatalog(v.buf[:0], next.gen)
-	e, grown, err := v.placeCatalog()
 	v.mu.Unlock()
 
-	if err == nil {
-		// Bytes inside the file can be written even where the host has no space
-		// left, so once it has grown the commit itself does not run out of space.
-		if err = v.zeroBytes(max(grown, int64(e.page)*PageSize), int64(e.end())*PageSize); err != nil {
-			err = hostError("grow the volume", err)
-		}
-	}
-	enforced := false
-	if err == nil {
+	e, full, err := v.placeCatalog()
+	placed := err == nil
+	if placed {
 		next.catalogPage, next.catalogSize = e.page, uint32(len(v.buf))
 		err = v.enforce(&next)
-		enforced = true
 	}
 
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	v.leave()
-	switch {
-	case !enforced:
-		v.space.free(e)
-		return err
-	case err != nil:
-		// Either catalog may be the one that is found at the next Open.
-		v.given = append(v.given, givenUp{e, next.gen})
+	if err != nil {
+		if placed {
+			// Either catalog may be the one that is found at the next Open.
+			v.given = append(v.given, givenUp{e, next.gen})
+		}
 		return err
 	}
 	v.release()
@@ -323,20 +324,115 @@ func (v *Volume) commit() error {
 			f.committed, f.inCatalog = f.encoded, true
 		}
 	}
+	v.ahead = v.space.moveAhead(v.ahead, e.count, v.wholePages())
+	if v.ahead.catalog.count <= e.count && !full {
+		v.growAhead(e.count + 1)
+	}
 	return nil
 }
 
-// placeCatalog takes pages for the catalog in v.buf; grown is the size of the
-// file now. Needs mu.
-func (v *Volume) placeCatalog() (e extent, grown int64, err error) {
+// placeCatalog takes pages for the catalog in v.buf, inside the file. full
+// tells that the device refused to make it larger. Needs commits, and not mu.
+func (v *Volume) placeCatalog() (e extent, full bool, err error) {
 	if len(v.buf) > maxCatalogSize {
-		return extent{}, 0, base.Wrap(base.ErrNotSupported, "too many files for a catalog of 16 MiB", nil)
+		return extent{}, false, base.Wrap(base.ErrNotSupported, "too many files for a catalog of 16 MiB", nil)
 	}
-	e, ok := v.space.takeRun(pagesFor(int64(len(v.buf))), v.filePages())
+	n := pagesFor(int64(len(v.buf)))
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	e, err = v.takeZeroed(n)
+	kept := &v.ahead.catalog
+	if !errors.Is(err, base.ErrQuota) || kept.count < n {
+		return e, false, err
+	}
+	e = extent{kept.page, n}
+	*kept = extent{e.end(), kept.count - n}
+	return e, true, nil
+}
+
+// takeZeroed takes n neighbouring pages and makes the file so large that they
+// are inside: bytes there can be written even where the host has no space left.
+// Needs commits and mu, and lets go of mu meanwhile.
+func (v *Volume) takeZeroed(n uint32) (extent, error) {
+	e, ok := v.space.takeRun(n, v.filePages())
 	if !ok {
-		return extent{}, 0, errTooLarge()
+		return extent{}, errTooLarge()
 	}
-	return e, v.size, nil
+	size := v.size
+	v.mu.Unlock()
+	err := v.zeroBytes(max(size, int64(e.page)*PageSize), int64(e.end())*PageSize)
+	v.mu.Lock()
+	if err != nil {
+		v.space.free(e)
+		return extent{}, hostError("grow the volume", err)
+	}
+	return e, nil
+}
+
+// moveAhead frees the pages that were kept, and takes the first that there are
+// below end: one more than need, the pages of the catalog now.
+func (s *space) moveAhead(before ahead, need, end uint32) (now ahead) {
+	s.free(before.catalog)
+	s.free(before.single)
+	var ok bool
+	if now.catalog, ok = s.takeRunBelow(need+1, end); !ok {
+		now.catalog, _ = s.takeRunBelow(need, end)
+		now.single, _ = s.takeRunBelow(1, end)
+	}
+	return now
+}
+
+// lend takes n of the pages that are kept, such as the coming catalog does not
+// need.
+func (v *Volume) lend(n uint32) (e extent, ok bool) {
+	kept := &v.ahead.catalog
+	switch {
+	case n <= v.ahead.single.count:
+		e, v.ahead.single = v.ahead.single, extent{}
+	case n+v.catalog.count <= kept.count:
+		kept.count -= n
+		e = extent{kept.end(), n}
+	default:
+		return extent{}, false
+	}
+	return e, true
+}
+
+// growAhead makes the file larger by n pages for a catalog to come, where the
+// device lets it: nobody waits for them, so a refusal is no error, and of
+// anything else the next call tells. Needs commits and mu, and lets go of mu
+// meanwhile.
+func (v *Volume) growAhead(n uint32) {
+	if v.writable() != nil {
+		return
+	}
+	v.enter()
+	defer v.leave()
+	if e, err := v.takeZeroed(n); err == nil {
+		v.space.free(v.ahead.catalog)
+		v.space.free(v.ahead.single)
+		v.ahead = ahead{catalog: e}
+	}
+}
+
+// reclaim makes a commit that changes nothing, so that what only waits for one
+// becomes free; freed is false where nothing does. Needs neither commits nor mu.
+func (v *Volume) reclaim() (freed bool, err error) {
+	v.commits.Lock()
+	defer v.commits.Unlock()
+	v.mu.Lock()
+	waiting := 0
+	for _, g := range v.given {
+		if g.gen <= v.gen {
+			waiting++
+		}
+	}
+	v.mu.Unlock()
+	// One is the last catalog, whose place the next one takes.
+	if waiting < 2 {
+		return false, nil
+	}
+	return true, v.commit()
 }
 
 // enforce puts the catalog in v.buf in force: catalog, sync, superblock, sync.
@@ -494,7 +590,7 @@ func (v *Volume) createLog(f *file) (vfs.File, error) {
 	v.files = slices.Insert(v.files, i, f)
 	h := f.open(true)
 	v.mu.Unlock()
-	if err := f.growLog(f.reserve); err != nil {
+	if err := f.growLog(f.reserve, f.reserve); err != nil {
 		v.mu.Lock()
 		defer v.mu.Unlock()
 		if f.removed == 0 {
