@@ -39,13 +39,17 @@ export async function damage(name, text) {
   await write(name, bytes);
 }
 
-/** The pages that differ in two states of a file, apart from the volume's own: superblocks, and catalogs, written at every open. */
+/**
+ * The pages that differ in two states of a file, apart from the volume's own: superblocks, catalogs, written at every open, and zeros behind the
+ * end, which are space kept for the next catalog.
+ */
 export function changedPages(before, after) {
   const changed = [];
   for (let at = 2 * PAGE_BYTES; at < Math.max(before.length, after.length); at += PAGE_BYTES) {
     const page = after.subarray(at, at + PAGE_BYTES);
     if (new TextDecoder().decode(page.subarray(0, 8)) === CATALOG_MAGIC) continue;
     const old = before.subarray(at, at + PAGE_BYTES);
+    if (old.length === 0 && page.every((byte) => byte === 0)) continue;
     if (page.length !== old.length || page.some((byte, i) => byte !== old[i])) changed.push(at / PAGE_BYTES);
   }
   return changed;
