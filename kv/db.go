@@ -98,6 +98,7 @@ type DB struct {
 	held       []writeRequest
 	parked     []func()
 	parkedGets []getRequest
+	needsSpace bool  // they are deletes that wait for space, until background work tells of something
 	owed       int64 // bytes of compaction to wait for before the next write
 
 	// The calls being carried out, for end to answer should a panic end them.

@@ -3,6 +3,7 @@ package kv
 import (
 	"errors"
 	"runtime"
+	"slices"
 	"strconv"
 
 	"tempestkv/kv/base"
@@ -47,6 +48,7 @@ func (db *DB) work() {
 		case f := <-db.bg.results:
 			if db.resume(0) {
 				f()
+				db.needsSpace = false
 				db.schedule()
 				db.writeHeld()
 			}
@@ -246,6 +248,8 @@ func (db *DB) hasRoom() bool {
 	switch {
 	case db.failed != nil || db.closing:
 		return true
+	case db.needsSpace:
+		return false
 	case db.mem.bytes() >= db.opts.MemtableBytes:
 		return db.hasNextLog() || db.isStuck()
 	}
@@ -263,8 +267,12 @@ func (db *DB) hasNextLog() bool {
 
 // isStuck reports whether the background has failed, and nothing is under way
 // that may help.
-func (db *DB) isStuck() bool {
-	return db.backoff && !db.next.making && db.flushDone.Load() == nil && db.compacting == nil && !db.bg.isCollecting()
+func (db *DB) isStuck() bool { return db.backoff && !db.isWorking() }
+
+// isWorking reports whether background work is under way, of which the worker will
+// hear.
+func (db *DB) isWorking() bool {
+	return db.next.making || db.flushDone.Load() != nil || db.compacting != nil || db.bg.isCollecting()
 }
 
 // canRotate reports whether there is room for another immutable memtable.
@@ -285,7 +293,12 @@ func (db *DB) commit(group []writeRequest, size int) {
 		for n < len(rest) && rest[n].cond == nil && (!isFull || rest[n].deletes() == rest[0].deletes()) {
 			n++
 		}
-		db.commitPart(rest[:n], len(rest) == len(group))
+		if !db.commitPart(rest[:n], len(rest) == len(group)) {
+			db.held = append(slices.Clone(db.unanswered), db.held...)
+			db.unanswered = nil
+			db.isStalled.Store(true)
+			break
+		}
 		rest = rest[n:]
 		db.unanswered = rest
 	}
@@ -299,8 +312,10 @@ func (db *DB) commit(group []writeRequest, size int) {
 }
 
 // commitPart commits writes of which only the first may have a condition, and
-// answers them.
-func (db *DB) commitPart(part []writeRequest, isFirst bool) {
+// answers them. false where they only delete, there was no space even for that,
+// and background work under way may give some back: they, and what comes behind
+// them, have to wait for it.
+func (db *DB) commitPart(part []writeRequest, isFirst bool) bool {
 	if c := part[0].cond; c != nil {
 		if err := db.check(c); err != nil {
 			w := part[0]
@@ -310,9 +325,14 @@ func (db *DB) commitPart(part []writeRequest, isFirst bool) {
 		}
 	}
 	if len(part) == 0 {
-		return
+		return true
 	}
 	err := db.commitGroup(part, isFirst)
+	if errors.Is(err, ErrQuota) && db.failed == nil && !db.closing && db.isWorking() &&
+		!slices.ContainsFunc(part, func(w writeRequest) bool { return !w.deletes() }) {
+		db.needsSpace = true
+		return false
+	}
 	seq := db.visible
 	if err == nil {
 		for _, w := range part {
@@ -331,6 +351,7 @@ func (db *DB) commitPart(part []writeRequest, isFirst bool) {
 			w.sink.WriteDone(w.id, seq, nil)
 		}
 	}
+	return true
 }
 
 // slowFactor is how many bytes of compaction a byte written waits for where
