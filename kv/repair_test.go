@@ -14,6 +14,7 @@ import (
 	"tempestkv/kv/manifest"
 	"tempestkv/kv/sst"
 	"tempestkv/kv/vfs"
+	"tempestkv/kv/vfs/vfstest"
 	"tempestkv/kv/volume"
 )
 
@@ -27,7 +28,7 @@ func copyFiles(t testing.TB, fs vfs.FS, change func(fd vfs.FileDesc, data []byte
 		t.Fatal(err)
 	}
 	for _, fd := range fds {
-		data := change(fd, readFile(t, fs, fd))
+		data := change(fd, vfstest.ReadFile(t, fs, fd))
 		if data == nil {
 			continue
 		}
@@ -50,24 +51,6 @@ func copyFiles(t testing.TB, fs vfs.FS, change func(fd vfs.FileDesc, data []byte
 	return to
 }
 
-func readFile(t testing.TB, fs vfs.FS, fd vfs.FileDesc) []byte {
-	t.Helper()
-	f, err := fs.Open(fd)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer f.Close()
-	size, err := f.Size()
-	if err != nil {
-		t.Fatal(err)
-	}
-	data := make([]byte, size)
-	if _, err := f.ReadAt(data, 0); err != nil {
-		t.Fatal(err)
-	}
-	return data
-}
-
 // repair repairs src into a new store and returns what that has, after it was
 // verified. src must be as it was.
 func repair(t testing.TB, src vfs.FS, opts *kv.Options) (map[string]string, kv.RepairReport) {
@@ -75,7 +58,7 @@ func repair(t testing.TB, src vfs.FS, opts *kv.Options) (map[string]string, kv.R
 	before := map[string]string{}
 	fds, _ := src.List()
 	for _, fd := range fds {
-		before[fd.String()] = string(readFile(t, src, fd))
+		before[fd.String()] = string(vfstest.ReadFile(t, src, fd))
 	}
 	dst := vfs.NewMem()
 	report, err := kv.Repair(src, dst, opts)
@@ -86,7 +69,7 @@ func repair(t testing.TB, src vfs.FS, opts *kv.Options) (map[string]string, kv.R
 		t.Fatal("the damaged store has other files now")
 	}
 	for _, fd := range fds {
-		if before[fd.String()] != string(readFile(t, src, fd)) {
+		if before[fd.String()] != string(vfstest.ReadFile(t, src, fd)) {
 			t.Fatal(fd, "was changed")
 		}
 	}
@@ -297,7 +280,7 @@ func TestRepairBehindDamageInALog(t *testing.T) {
 	stranger.Close()
 	fds, _ := other.List()
 	if err := func() error {
-		_, err := db.Put(ctx, []byte("copy"), readFile(t, other, fds[len(fds)-1]), strict)
+		_, err := db.Put(ctx, []byte("copy"), vfstest.ReadFile(t, other, fds[len(fds)-1]), strict)
 		return err
 	}(); err != nil {
 		t.Fatal(err)

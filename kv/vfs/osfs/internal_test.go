@@ -4,25 +4,11 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
-	"syscall"
 	"testing"
 
 	"tempestkv/kv/base"
 	"tempestkv/kv/vfs"
 )
-
-func TestWrapSaysWhatToDo(t *testing.T) {
-	for _, test := range []struct{ err, want error }{
-		{&os.PathError{Err: syscall.ENOSPC}, base.ErrQuota},
-		{&os.PathError{Err: syscall.EDQUOT}, base.ErrQuota},
-		{&os.PathError{Err: syscall.EIO}, base.ErrIO},
-		{os.ErrClosed, base.ErrClosed},
-	} {
-		if err := wrap("x", test.err); !errors.Is(err, test.want) || !errors.Is(err, test.err) {
-			t.Errorf("%v becomes %v", test.err, err)
-		}
-	}
-}
 
 func TestAFileThatFailedTakesNoMoreAppends(t *testing.T) {
 	dir := t.TempDir()

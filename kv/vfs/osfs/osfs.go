@@ -14,15 +14,14 @@ import (
 	"io"
 	"os"
 	"path/filepath"
-	"runtime"
 	"slices"
 	"strings"
 	"sync"
-	"syscall"
 
 	"github.com/gofrs/flock"
 
 	"tempestkv/kv/base"
+	"tempestkv/kv/internal/osfile"
 	"tempestkv/kv/vfs"
 )
 
@@ -74,18 +73,18 @@ var (
 func Open(dir string) (*FS, error) {
 	made, err := makeDir(dir)
 	if err != nil {
-		return nil, wrap("make folder "+dir, err)
+		return nil, osfile.Wrap("make folder "+dir, err)
 	}
 	lock := flock.New(filepath.Join(dir, lockName), flock.SetPermissions(0o644))
 	held, err := lock.TryLock()
 	if err != nil {
-		return nil, wrap("lock "+dir, err)
+		return nil, osfile.Wrap("lock "+dir, err)
 	}
 	if !held {
 		return nil, base.Wrap(base.ErrLocked, dir, nil)
 	}
 	for _, d := range made {
-		if err := syncDir(filepath.Dir(d)); err != nil {
+		if err := osfile.SyncDir(filepath.Dir(d)); err != nil {
 			return nil, errors.Join(err, lock.Close())
 		}
 	}
@@ -105,34 +104,6 @@ func makeDir(dir string) (made []string, err error) {
 		made = append(made, d)
 	}
 	return made, os.MkdirAll(dir, 0o755)
-}
-
-// syncDir makes the names in dir durable.
-func syncDir(dir string) error {
-	if runtime.GOOS == "windows" {
-		return nil
-	}
-	d, err := os.Open(dir)
-	if err != nil {
-		return wrap("sync folder "+dir, err)
-	}
-	err = d.Sync()
-	if err = errors.Join(err, d.Close()); err != nil {
-		return wrap("sync folder "+dir, err)
-	}
-	return nil
-}
-
-// wrap gives an error of the operating system the sentinel that tells the
-// caller what to do.
-func wrap(what string, err error) error {
-	switch {
-	case errors.Is(err, os.ErrClosed):
-		return base.Wrap(base.ErrClosed, what, err)
-	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
-		return base.Wrap(base.ErrQuota, what, err)
-	}
-	return base.Wrap(base.ErrIO, what, err)
 }
 
 // path returns where fd is: a table may have its older name.
@@ -168,7 +139,7 @@ func (fs *FS) openFile(fd vfs.FileDesc, flag int) (*file, error) {
 		return nil, base.Wrap(vfs.ErrNotExist, fd.String(), nil)
 	}
 	if err != nil {
-		return nil, wrap("open "+fd.String(), err)
+		return nil, osfile.Wrap("open "+fd.String(), err)
 	}
 	h := &file{fs: fs, fd: fd, os: f}
 	fs.open[h] = struct{}{}
@@ -194,7 +165,7 @@ func (fs *FS) Create(fd vfs.FileDesc, reserveBytes int64) (vfs.File, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := syncDir(fs.dir); err != nil {
+	if err := osfile.SyncDir(fs.dir); err != nil {
 		// Nobody may trust the name; the next try must not find it.
 		return nil, errors.Join(err, fs.drop(h), os.Remove(h.os.Name()))
 	}
@@ -232,18 +203,18 @@ func (fs *FS) Reopen(fd vfs.FileDesc, size int64) (vfs.File, error) {
 func (f *file) cut(size int64) error {
 	info, err := f.os.Stat()
 	if err != nil {
-		return wrap("reopen "+f.fd.String(), err)
+		return osfile.Wrap("reopen "+f.fd.String(), err)
 	}
 	if size < 0 || size > info.Size() {
 		return base.Wrap(base.ErrInvalidArgument, "reopen "+f.fd.String()+" beyond its end", nil)
 	}
 	if size < info.Size() {
 		if err := f.os.Truncate(size); err != nil {
-			return wrap("truncate "+f.fd.String(), err)
+			return osfile.Wrap("truncate "+f.fd.String(), err)
 		}
 	}
 	if err := f.os.Sync(); err != nil {
-		return wrap("sync "+f.fd.String(), err)
+		return osfile.Wrap("sync "+f.fd.String(), err)
 	}
 	return nil
 }
@@ -266,10 +237,10 @@ func (fs *FS) Remove(fd vfs.FileDesc) error {
 		return base.Wrap(vfs.ErrNotExist, fd.String(), nil)
 	}
 	if err != nil {
-		return wrap("remove "+fd.String(), err)
+		return osfile.Wrap("remove "+fd.String(), err)
 	}
 	delete(fs.appenders, fd)
-	return syncDir(fs.dir)
+	return osfile.SyncDir(fs.dir)
 }
 
 // List implements vfs.FS.
@@ -281,7 +252,7 @@ func (fs *FS) List() ([]vfs.FileDesc, error) {
 	}
 	entries, err := os.ReadDir(fs.dir)
 	if err != nil {
-		return nil, wrap("list "+fs.dir, err)
+		return nil, osfile.Wrap("list "+fs.dir, err)
 	}
 	var fds []vfs.FileDesc
 	for _, e := range entries {
@@ -313,9 +284,9 @@ func (fs *FS) SetCurrent(fd vfs.FileDesc) error {
 		err = os.Rename(next, filepath.Join(fs.dir, currentName))
 	}
 	if err != nil {
-		return wrap("set "+currentName, err)
+		return osfile.Wrap("set "+currentName, err)
 	}
-	return syncDir(fs.dir)
+	return osfile.SyncDir(fs.dir)
 }
 
 // writeSynced makes the file at path hold text, durably.
@@ -344,7 +315,7 @@ func (fs *FS) Current() (vfs.FileDesc, error) {
 		return vfs.FileDesc{}, base.Wrap(vfs.ErrNotExist, currentName, nil)
 	}
 	if err != nil {
-		return vfs.FileDesc{}, wrap("read "+currentName, err)
+		return vfs.FileDesc{}, osfile.Wrap("read "+currentName, err)
 	}
 	name, whole := strings.CutSuffix(string(text), "\n")
 	fd, ok := vfs.ParseName(name)
@@ -374,7 +345,7 @@ func (fs *FS) Close() error {
 		_ = h.os.Close()
 	}
 	if err := fs.lock.Close(); err != nil {
-		return wrap("unlock "+fs.dir, err)
+		return osfile.Wrap("unlock "+fs.dir, err)
 	}
 	return nil
 }
@@ -395,7 +366,7 @@ func (f *file) Append(p []byte) error {
 	n, err := f.os.WriteAt(p, f.size)
 	f.size += int64(n)
 	if err != nil {
-		f.failed = wrap("append to "+f.fd.String(), err)
+		f.failed = osfile.Wrap("append to "+f.fd.String(), err)
 	}
 	return f.failed
 }
@@ -412,14 +383,14 @@ func (f *file) ReadAt(p []byte, off int64) (int, error) {
 	case errors.Is(err, os.ErrClosed):
 		return n, base.ErrClosed
 	}
-	return n, wrap("read "+f.fd.String(), err)
+	return n, osfile.Wrap("read "+f.fd.String(), err)
 }
 
 // Size implements vfs.File.
 func (f *file) Size() (int64, error) {
 	info, err := f.os.Stat()
 	if err != nil {
-		return 0, wrap("size of "+f.fd.String(), err)
+		return 0, osfile.Wrap("size of "+f.fd.String(), err)
 	}
 	return info.Size(), nil
 }
@@ -437,7 +408,7 @@ func (f *file) Sync() error {
 		return f.failed
 	}
 	if err := f.os.Sync(); err != nil {
-		f.failed = wrap("sync "+f.fd.String(), err)
+		f.failed = osfile.Wrap("sync "+f.fd.String(), err)
 	}
 	return f.failed
 }
@@ -458,7 +429,7 @@ func (f *file) Close() error {
 	}
 	f.fs.mu.Unlock()
 	if err := f.os.Close(); err != nil {
-		return wrap("close "+f.fd.String(), err)
+		return osfile.Wrap("close "+f.fd.String(), err)
 	}
 	return nil
 }

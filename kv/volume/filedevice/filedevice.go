@@ -8,11 +8,11 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
-	"syscall"
 
 	"github.com/gofrs/flock"
 
 	"tempestkv/kv/base"
+	"tempestkv/kv/internal/osfile"
 	"tempestkv/kv/volume"
 )
 
@@ -38,16 +38,16 @@ func Open(path string, create bool) (*Device, error) {
 		return nil, err
 	}
 	if err != nil {
-		return nil, wrap("open "+path, err)
+		return nil, osfile.Wrap("open "+path, err)
 	}
 	d := &Device{file: file, lock: flock.New(lockPath(path))}
 	held, err := d.lock.TryLock()
 	if err == nil && !held {
 		err = base.Wrap(base.ErrLocked, path, nil)
 	} else if err != nil {
-		err = wrap("lock "+path, err)
+		err = osfile.Wrap("lock "+path, err)
 	} else if create {
-		err = syncDir(filepath.Dir(path))
+		err = osfile.SyncDir(filepath.Dir(path))
 	}
 	if err != nil {
 		return nil, errors.Join(err, d.Close())
@@ -65,38 +65,11 @@ func lockPath(path string) string {
 	return path
 }
 
-// syncDir makes the names in a folder durable; Windows does so by itself.
-func syncDir(dir string) error {
-	if runtime.GOOS == "windows" {
-		return nil
-	}
-	d, err := os.Open(dir)
-	if err != nil {
-		return wrap("sync folder "+dir, err)
-	}
-	if err := errors.Join(d.Sync(), d.Close()); err != nil {
-		return wrap("sync folder "+dir, err)
-	}
-	return nil
-}
-
-// wrap gives an error of the operating system the sentinel that tells the
-// caller what to do.
-func wrap(what string, err error) error {
-	switch {
-	case errors.Is(err, os.ErrClosed):
-		return base.Wrap(base.ErrClosed, what, err)
-	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
-		return base.Wrap(base.ErrQuota, what, err)
-	}
-	return base.Wrap(base.ErrIO, what, err)
-}
-
 // ReadAt implements volume.Device.
 func (d *Device) ReadAt(p []byte, off int64) (int, error) {
 	n, err := d.file.ReadAt(p, off)
 	if err != nil && err != io.EOF {
-		return n, wrap("read", err)
+		return n, osfile.Wrap("read", err)
 	}
 	return n, nil
 }
@@ -104,7 +77,7 @@ func (d *Device) ReadAt(p []byte, off int64) (int, error) {
 // WriteAt implements volume.Device.
 func (d *Device) WriteAt(p []byte, off int64) error {
 	if _, err := d.file.WriteAt(p, off); err != nil {
-		return wrap("write", err)
+		return osfile.Wrap("write", err)
 	}
 	return nil
 }
@@ -112,7 +85,7 @@ func (d *Device) WriteAt(p []byte, off int64) error {
 // Sync implements volume.Device.
 func (d *Device) Sync() error {
 	if err := d.file.Sync(); err != nil {
-		return wrap("sync", err)
+		return osfile.Wrap("sync", err)
 	}
 	return nil
 }
@@ -121,7 +94,7 @@ func (d *Device) Sync() error {
 func (d *Device) Size() (int64, error) {
 	info, err := d.file.Stat()
 	if err != nil {
-		return 0, wrap("size", err)
+		return 0, osfile.Wrap("size", err)
 	}
 	return info.Size(), nil
 }
@@ -129,7 +102,7 @@ func (d *Device) Size() (int64, error) {
 // Truncate implements volume.Device.
 func (d *Device) Truncate(size int64) error {
 	if err := d.file.Truncate(size); err != nil {
-		return wrap("truncate", err)
+		return osfile.Wrap("truncate", err)
 	}
 	return nil
 }
@@ -137,7 +110,7 @@ func (d *Device) Truncate(size int64) error {
 // Close closes the file and unlocks it. It does not sync.
 func (d *Device) Close() error {
 	if err := errors.Join(d.file.Close(), d.lock.Close()); err != nil {
-		return wrap("close", err)
+		return osfile.Wrap("close", err)
 	}
 	return nil
 }
