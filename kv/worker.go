@@ -193,12 +193,8 @@ func (db *DB) write(first writeRequest) int {
 		db.schedule()
 	}
 	if len(db.held) > 0 || !db.hasRoom() {
-		if len(db.held) == 0 {
-			db.metrics.Stalls++
-			db.isStalled.Store(true)
-			db.opts.Event(Event{Type: EventStall})
-		}
 		db.held = append(db.held, first)
+		db.stall()
 		db.writeHeld()
 		return 1
 	}
@@ -216,6 +212,14 @@ take:
 	}
 	db.commit(group, size)
 	return len(group)
+}
+
+// stall notes that writes have begun to wait.
+func (db *DB) stall() {
+	if !db.isStalled.Swap(true) {
+		db.metrics.Stalls++
+		db.opts.Event(Event{Type: EventStall})
+	}
 }
 
 // writeHeld commits held writes while there is room for them, then lets the
@@ -296,7 +300,7 @@ func (db *DB) commit(group []writeRequest, size int) {
 		if !db.commitPart(rest[:n], len(rest) == len(group)) {
 			db.held = append(slices.Clone(db.unanswered), db.held...)
 			db.unanswered = nil
-			db.isStalled.Store(true)
+			db.stall()
 			break
 		}
 		rest = rest[n:]
