@@ -99,11 +99,15 @@ func TestAWatchThatLostCommitsSaysSo(t *testing.T) {
 	s := newSite(t)
 	server := s.serve(t)
 	s.must(204, "PUT", "/v1/notes/a", "0")
-	l := s.listen(t, server, "?since=1000")
-	l.want(`id: 1000 | event: ready | data: {"sequence":1000}`)
-	l.want(`id: 1 | event: gap | data: {"sequence":1}`)
 	s.must(204, "PUT", "/v1/notes/a", "1")
-	l.want(`id: 2 | event: commit | data: {"sequence":2,"changes":[{"type":"put","key":"a","value":1}]}`)
+	if err := s.object("notes").Flush(); err != nil {
+		t.Fatal(err)
+	}
+	l := s.listen(t, server, "?since=1")
+	l.want(`id: 1 | event: ready | data: {"sequence":1}`)
+	l.want(`id: 2 | event: gap | data: {"sequence":2}`)
+	s.must(204, "PUT", "/v1/notes/a", "2")
+	l.want(`id: 3 | event: commit | data: {"sequence":3,"changes":[{"type":"put","key":"a","value":2}]}`)
 }
 
 func TestASilentWatchShowsThatItIsAlive(t *testing.T) {

@@ -28,17 +28,10 @@ type Object struct {
 	db *kv.DB
 
 	mu   sync.Mutex // guards what follows
-	log  []commit
-	told chan struct{} // closed, and made anew, by a commit
 	fail error
 	open int // sessions
 
 	visitors map[string]*session
-}
-
-type commit struct {
-	seq uint64
-	ops []byte
 }
 
 var _ object.Door = (*Object)(nil)
@@ -56,7 +49,7 @@ func New(t testing.TB, now func() int64) *Object {
 			t.Error(err)
 		}
 	})
-	return &Object{db: db, told: make(chan struct{})}
+	return &Object{db: db}
 }
 
 // Fail makes all calls from now on fail to reach the object, until it is nil.
@@ -82,9 +75,12 @@ func (o *Object) Sequence() uint64 {
 	return uint64(stats.Sequence)
 }
 
+// Flush leaves nothing in the log that a watch could resume from.
+func (o *Object) Flush() error { return o.db.Flush(nil) }
+
 // Call implements object.Door.
 func (o *Object) Call(_ context.Context, frame []byte) ([]byte, error) {
-	s := &session{object: o, quit: make(chan struct{})}
+	s := &session{object: o}
 	defer s.Close()
 	return s.Send(frame)
 }
@@ -97,7 +93,7 @@ func (o *Object) Session(context.Context) (object.Session, error) {
 		return nil, o.fail
 	}
 	o.open++
-	return &session{object: o, quit: make(chan struct{}), counted: true}, nil
+	return &session{object: o, counted: true}, nil
 }
 
 // Visit implements object.Door. It counts no turns and knows no tokens.
@@ -105,7 +101,7 @@ func (o *Object) Visit(ctx context.Context, v *api.Visit) ([]byte, error) {
 	o.mu.Lock()
 	s, fail := o.visitors[v.Session], o.fail
 	if s == nil && v.Does == api.VisitSend && v.Turn == 0 {
-		s = &session{object: o, quit: make(chan struct{})}
+		s = &session{object: o}
 		if o.visitors == nil {
 			o.visitors = map[string]*session{}
 		}
@@ -133,28 +129,23 @@ func (o *Object) Visit(ctx context.Context, v *api.Visit) ([]byte, error) {
 type session struct {
 	object  *Object
 	once    sync.Once
-	quit    chan struct{}
 	counted bool
 	scan    *kv.Scan
 	held    []byte // the scan's next run, read ahead to know whether there is one
-	watch   *watch
+	watch   *kv.Watch
 	waiting uint32 // id of the watchNext that waits
-}
-
-type watch struct {
-	since  uint64
-	values bool
-	bounds []iterator.Bounds
 }
 
 // Close implements object.Session.
 func (s *session) Close() {
 	s.once.Do(func() {
-		close(s.quit)
 		s.object.mu.Lock()
 		defer s.object.mu.Unlock()
 		if s.scan != nil {
 			s.scan.Close()
+		}
+		if s.watch != nil {
+			s.watch.Close()
 		}
 		if s.counted {
 			s.object.open--
@@ -244,7 +235,7 @@ func (s *session) serve(id uint32, op frames.Op, flags uint8, c frames.Cursor) (
 		return s.startWatch(flags, c)
 	case frames.OpWatchNext:
 		s.waiting = id
-		return s.news()
+		return 0, 0, nil, errWaits
 	}
 	return 0, 0, nil, base.Wrap(base.ErrNotSupported, "operation "+strconv.Itoa(int(op)), nil)
 }
@@ -313,17 +304,8 @@ func (o *Object) write(flags uint8, c frames.Cursor) (uint64, error) {
 	if b.Count() != count {
 		return 0, errMalformed
 	}
-	// One at a time, so that the log has them in their order.
-	o.mu.Lock()
-	defer o.mu.Unlock()
 	seq, err := o.db.Apply(nil, &b, &opts)
-	if err != nil {
-		return 0, err
-	}
-	o.log = append(o.log, commit{seq: uint64(seq), ops: bytes.Clone(c.B)})
-	close(o.told)
-	o.told = make(chan struct{})
-	return uint64(seq), nil
+	return uint64(seq), err
 }
 
 func readBounds(flags uint8, c *frames.Cursor) (b iterator.Bounds, ok bool) {
@@ -379,9 +361,8 @@ func (s *session) startWatch(flags uint8, c frames.Cursor) (frames.Status, uint8
 	if !ok || !ok2 {
 		return 0, 0, nil, errMalformed
 	}
-	s.watch = &watch{since: since, values: flags&frames.WatchValues != 0}
-	if flags&frames.WatchSince == 0 {
-		s.watch.since = s.object.Sequence()
+	opts := kv.WatchOptions{
+		HasSince: flags&frames.WatchSince != 0, Since: base.SeqNum(since), Values: flags&frames.WatchValues != 0,
 	}
 	for ; count > 0; count-- {
 		f, ok := c.U8()
@@ -389,83 +370,27 @@ func (s *session) startWatch(flags uint8, c frames.Cursor) (frames.Status, uint8
 		if !ok || !ok2 {
 			return 0, 0, nil, errMalformed
 		}
-		s.watch.bounds = append(s.watch.bounds, bounds)
+		opts.Ranges = append(opts.Ranges, bounds)
 	}
-	return 0, 0, binary.LittleEndian.AppendUint64(nil, s.watch.since), nil
+	w, err := s.object.db.Watch(nil, &opts)
+	if err != nil {
+		return 0, 0, nil, err
+	}
+	s.watch = w
+	return 0, 0, binary.LittleEndian.AppendUint64(nil, uint64(w.Seq())), nil
 }
 
-func (w *watch) wants(kind base.Kind, key, value []byte) bool {
-	if len(w.bounds) == 0 {
-		return true
-	}
-	for _, b := range w.bounds {
-		above := b.Lower == nil || string(key) >= string(b.Lower) || kind == base.KindRangeDelete && string(value) > string(b.Lower)
-		below := b.Upper == nil || string(key) < string(b.Upper) || b.UpperInclusive && string(key) == string(b.Upper)
-		if above && below {
-			return true
-		}
-	}
-	return false
-}
-
-// news answers a watchNext, later where there is nothing to tell. A since behind
-// the last commit stands for one before the log.
-func (s *session) news() (frames.Status, uint8, []byte, error) {
-	var body []byte
-	var flags uint8
-	if s.watch.since > s.object.Sequence() {
-		s.watch.since = s.object.Sequence()
-		flags, body = frames.WatchGap, binary.LittleEndian.AppendUint64(nil, s.watch.since)
-	}
-	s.object.mu.Lock()
-	defer s.object.mu.Unlock()
-	for _, c := range s.object.log {
-		if c.seq <= s.watch.since {
-			continue
-		}
-		s.watch.since = c.seq
-		var changes []byte
-		n := uint32(0)
-		for r := batch.MakeReader(c.ops); ; {
-			kind, key, value, ok := r.Next()
-			if !ok {
-				break
-			}
-			if !s.watch.wants(kind, key, value) {
-				continue
-			}
-			n++
-			changes = appendBytes(append(changes, byte(kind)), key)
-			if kind == base.KindRangeDelete || kind != base.KindDelete && s.watch.values {
-				changes = appendBytes(changes, value)
-			}
-		}
-		if n > 0 {
-			body = binary.LittleEndian.AppendUint64(body, c.seq)
-			body = append(binary.LittleEndian.AppendUint32(body, n), changes...)
-		}
-	}
-	if body == nil {
-		return 0, 0, nil, errWaits
-	}
-	return 0, flags, body, nil
-}
+// watchBytes is about how much a watchNext is told at once.
+const watchBytes = 1 << 20
 
 // Receive implements object.Session: it waits for the answer to a watchNext.
 func (s *session) Receive() ([]byte, error) {
-	for {
-		s.object.mu.Lock()
-		told := s.object.told
-		s.object.mu.Unlock()
-		status, flags, body, err := s.news()
-		id := s.waiting
-		if err == nil {
-			return answer(id, status, flags, body), nil
-		}
-		select {
-		case <-told:
-		case <-s.quit:
-			return nil, errors.New("the session was closed")
-		}
+	commits, gap, from, err := s.watch.Next(nil, watchBytes)
+	switch {
+	case err != nil:
+		return nil, err
+	case gap:
+		return answer(s.waiting, 0, frames.WatchGap, binary.LittleEndian.AppendUint64(nil, uint64(from))), nil
 	}
+	return answer(s.waiting, 0, 0, commits), nil
 }
