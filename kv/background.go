@@ -153,7 +153,7 @@ type output struct {
 	w    *sst.Writer
 }
 
-func (j *job) create(reserve int64) (*output, error) {
+func (j *job) create(level int, reserve int64) (*output, error) {
 	num, err := j.newFileNum()
 	if err != nil {
 		return nil, err
@@ -167,7 +167,7 @@ func (j *job) create(reserve int64) (*output, error) {
 	w := sst.NewWriter(f, sst.WriterOptions{
 		Comparer:    j.db.cmp,
 		BlockBytes:  j.db.opts.BlockBytes,
-		Compression: j.db.opts.Compression,
+		Compression: j.db.opts.compression(level),
 	})
 	return &output{num: num, file: f, w: w}, nil
 }
@@ -190,10 +190,10 @@ func (j *job) finish(o *output) error {
 	return j.giveWay()
 }
 
-// write puts what c keeps into tables of about targetBytes each. Versions of
-// one user key stay together. endBefore, which may be nil, is asked for each new
+// write puts what c keeps into tables of a level, of about targetBytes each.
+// Versions of one user key stay together. endBefore, which may be nil, is asked for each new
 // user key whether the table must end before it.
-func (j *job) write(c *compactionIter, targetBytes int64, endBefore func(key []byte) bool) error {
+func (j *job) write(c *compactionIter, level int, targetBytes int64, endBefore func(key []byte) bool) error {
 	var o *output
 	var last []byte
 	var seen int64
@@ -212,7 +212,7 @@ func (j *job) write(c *compactionIter, targetBytes int64, endBefore func(key []b
 		}
 		if o == nil {
 			var err error
-			if o, err = j.create(targetBytes); err != nil {
+			if o, err = j.create(level, targetBytes); err != nil {
 				return err
 			}
 		}
@@ -478,7 +478,7 @@ func (db *DB) startFlush(l *layer) {
 	db.spawn(func() {
 		err := j.giveWay()
 		if err == nil {
-			err = j.write(c, size, nil)
+			err = j.write(c, 0, size, nil)
 		}
 		if e := c.it.Close(); err == nil {
 			err = e

@@ -7,6 +7,7 @@ import (
 	"tempestkv/kv/iterator"
 	"tempestkv/kv/manifest"
 	"tempestkv/kv/rangedel"
+	"tempestkv/kv/sst"
 )
 
 // Shape of the tree (LevelDB: db/version_set.cc).
@@ -158,10 +159,21 @@ func rangeOf(cmp *base.Comparer, files []*manifest.FileMeta) iterator.Bounds {
 	return b
 }
 
+// compression of the tables of a level. Those of level 0 are read once or twice
+// before a compaction rewrites them: to pack them costs more than it saves
+// (RocksDB: compression_per_level).
+func (o *Options) compression(level int) sst.Compression {
+	if level == 0 {
+		return sst.NoCompression
+	}
+	return o.Compression
+}
+
 // isMove reports whether c may leave the bytes where they are, and put its one
-// table into the next level as it is.
+// table into the next level as it is. One that is not packed would stay so.
 func (c *compaction) isMove(o *Options) bool {
 	return len(c.inputs) == 1 && len(c.below) == 0 && c.output > c.level &&
+		o.compression(c.level) == o.compression(c.output) &&
 		manifest.TotalBytes(c.grandparents) <= maxGrandparentFactor*uint64(o.tableBytes(c.output))
 }
 
@@ -230,7 +242,7 @@ func (j *job) compact(c *compaction) error {
 	}
 	target := db.opts.tableBytes(c.output)
 	defer func() { j.dropped = it.dropped }()
-	err := j.write(it, target, c.grandparentLimit(db.cmp, maxGrandparentFactor*uint64(target)))
+	err := j.write(it, c.output, target, c.grandparentLimit(db.cmp, maxGrandparentFactor*uint64(target)))
 	if e := it.it.Close(); err == nil {
 		err = e
 	}

@@ -79,7 +79,7 @@ type Options struct {
 	// sst.WriterOptions. Default 4,096.
 	BlockBytes int
 
-	// Compression of the blocks of tables. Default sst.Snappy.
+	// Compression of the blocks of tables from level 1 on. Default sst.Snappy.
 	Compression sst.Compression
 
 	// BlockCacheBytes bounds the memory that blocks of tables are kept in.
