@@ -257,3 +257,12 @@ func TestRecordBehindAHoleBeginsWithZeros(t *testing.T) {
 		mustEqual(t, behind, [][]byte{marker})
 	}
 }
+
+// appendFragment appends a fragment of type kind to dst.
+func appendFragment(dst []byte, kind byte, data []byte) []byte {
+	at := len(dst)
+	dst = append(dst, 0, 0, 0, 0, byte(len(data)), byte(len(data)>>8), kind)
+	dst = append(dst, data...)
+	binary.LittleEndian.PutUint32(dst[at:], checksum(dst[at+6:]))
+	return dst
+}

@@ -24,7 +24,6 @@
 package wal
 
 import (
-	"encoding/binary"
 	"hash/crc32"
 
 	"tempestkv/kv/base"
@@ -55,13 +54,4 @@ var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 func checksum(b []byte) uint32 {
 	c := crc32.Checksum(b, castagnoli)
 	return (c>>15 | c<<17) + 0xa282ead8
-}
-
-// appendFragment appends a fragment of type kind to dst.
-func appendFragment(dst []byte, kind byte, data []byte) []byte {
-	at := len(dst)
-	dst = append(dst, 0, 0, 0, 0, byte(len(data)), byte(len(data)>>8), kind)
-	dst = append(dst, data...)
-	binary.LittleEndian.PutUint32(dst[at:], checksum(dst[at+6:]))
-	return dst
 }

@@ -1,6 +1,7 @@
 package wal
 
 import (
+	"encoding/binary"
 	"slices"
 	"strconv"
 
@@ -40,17 +41,21 @@ func NewWriter(f Appender, offset int64) *Writer {
 // Offset returns the offset in bytes behind the last record written.
 func (w *Writer) Offset() int64 { return w.offset }
 
-// AddRecord appends one record, with one call of Append. The record may be
-// empty. One larger than MaxRecordBytes gives base.ErrInvalidArgument and
-// changes nothing. A failed Append is returned as it is; how much of the
-// record the file then holds is unknown, so every later call gives
-// base.ErrReadOnly.
-func (w *Writer) AddRecord(payload []byte) error {
-	if err := w.check(payload); err != nil {
+// AddRecord appends one record, of all parts together, with one call of Append.
+// The record may be empty. One larger than MaxRecordBytes gives
+// base.ErrInvalidArgument and changes nothing. A failed Append is returned as it
+// is; how much of the record the file then holds is unknown, so every later call
+// gives base.ErrReadOnly.
+func (w *Writer) AddRecord(parts ...[]byte) error {
+	size := 0
+	for _, p := range parts {
+		size += len(p)
+	}
+	if err := w.check(size); err != nil {
 		return err
 	}
-	w.begin(framedSize(len(payload)))
-	w.frame(payload)
+	w.begin(framedSize(size))
+	w.frame(size, parts)
 	return w.append()
 }
 
@@ -60,7 +65,7 @@ func (w *Writer) AddRecord(payload []byte) error {
 func (w *Writer) AddRecords(payloads ...[]byte) error {
 	size := 0
 	for _, p := range payloads {
-		if err := w.check(p); err != nil {
+		if err := w.check(len(p)); err != nil {
 			return err
 		}
 		size += framedSize(len(p))
@@ -69,17 +74,17 @@ func (w *Writer) AddRecords(payloads ...[]byte) error {
 		return nil
 	}
 	w.begin(size)
-	for _, p := range payloads {
-		w.frame(p)
+	for i, p := range payloads {
+		w.frame(len(p), payloads[i:i+1])
 	}
 	return w.append()
 }
 
-func (w *Writer) check(payload []byte) error {
+func (w *Writer) check(size int) error {
 	if w.err != nil {
 		return base.Wrap(base.ErrReadOnly, "log failed before", w.err)
 	}
-	if len(payload) > MaxRecordBytes {
+	if size > MaxRecordBytes {
 		return base.Wrap(base.ErrInvalidArgument, "log record larger than "+strconv.Itoa(MaxRecordBytes)+" bytes", nil)
 	}
 	return nil
@@ -95,8 +100,9 @@ func framedSize(size int) int {
 // begin empties the buffer and makes room for size bytes.
 func (w *Writer) begin(size int) { w.buf = slices.Grow(w.buf[:0], size) }
 
-// frame appends the fragments of one record to the buffer.
-func (w *Writer) frame(payload []byte) {
+// frame appends the fragments of one record, of size bytes, to the buffer.
+func (w *Writer) frame(size int, parts [][]byte) {
+	var part []byte // what is left of the first of those that are begun
 	for first := true; ; first = false {
 		room := BlockSize - int((w.offset+int64(len(w.buf)))%BlockSize)
 		if room < headerSize {
@@ -104,8 +110,8 @@ func (w *Writer) frame(payload []byte) {
 			w.buf = append(w.buf, trailer[:room]...)
 			room = BlockSize
 		}
-		n := min(len(payload), room-headerSize)
-		last := n == len(payload)
+		n := min(size, room-headerSize)
+		last := n == size
 		var kind byte
 		switch {
 		case first && last:
@@ -117,11 +123,22 @@ func (w *Writer) frame(payload []byte) {
 		default:
 			kind = typeMiddle
 		}
-		w.buf = appendFragment(w.buf, kind, payload[:n])
+		at := len(w.buf)
+		w.buf = append(w.buf, 0, 0, 0, 0, byte(n), byte(n>>8), kind)
+		for left := n; left > 0; {
+			if len(part) == 0 {
+				part, parts = parts[0], parts[1:]
+			}
+			taken := min(left, len(part))
+			w.buf = append(w.buf, part[:taken]...)
+			part = part[taken:]
+			left -= taken
+		}
+		binary.LittleEndian.PutUint32(w.buf[at:], checksum(w.buf[at+6:]))
 		if last {
 			return
 		}
-		payload = payload[n:]
+		size -= n
 	}
 }
 
