@@ -55,7 +55,8 @@ type DB struct {
 	// What follows belongs to who has the turn.
 	taken    uint64 // of the calls that were sent
 	dying    any    // what a caller panicked with who had the turn
-	inPlace  uint   // calls carried out in the worker's place
+	inPlace  int    // bytes that calls in the worker's place count for, see inPlaceBytes
+	idle     *call  // for the next of these calls; nil for none
 	mem      *layer
 	imm      []*layer // newest last
 	manifest *manifest.Log
@@ -107,9 +108,10 @@ type DB struct {
 	served     int // keys of serving that were answered
 
 	// Reused from group to group.
-	group   []writeRequest
-	payload []byte
-	marker  [batch.HeaderSize]byte
+	group  []writeRequest
+	record [][]byte // parts of the group's record in the log
+	header [batch.HeaderSize]byte
+	marker [batch.HeaderSize]byte
 }
 
 // Sink takes the answers of calls made with SendWrite and SendGet. Its methods
@@ -302,6 +304,30 @@ type waiter struct {
 	one     [1][]byte // space for values
 }
 
+// call is what a call with one key needs in the worker's place. Most of them are
+// answered at once, and leave it for the next.
+type call struct {
+	waiter
+	batch batch.Batch
+}
+
+// takeCall returns a call for whoever has the turn.
+func (db *DB) takeCall() *call {
+	c := db.idle
+	db.idle = nil
+	if c == nil {
+		c = new(call)
+	}
+	return c
+}
+
+// leaveCall keeps c, of which nobody needs anything any more, for the next.
+func (db *DB) leaveCall(c *call) {
+	c.waiter = waiter{}
+	c.batch.Reset()
+	db.idle = c
+}
+
 func (w *waiter) WriteDone(_ uint64, seq base.SeqNum, err error) {
 	w.seq, w.err = seq, err
 	w.end()
@@ -386,39 +412,75 @@ func (db *DB) Apply(ctx Context, b *batch.Batch, opts *WriteOptions) (base.SeqNu
 func (db *DB) writeInPlace(r writeRequest, w *waiter) {
 	defer db.endTurn()
 	defer w.arm()
+	db.inPlace += writeBytes + len(r.ops)
 	db.write(r)
+}
+
+// applyOne is Apply of the operation that fill adds to an empty batch.
+func (db *DB) applyOne(ctx Context, opts *WriteOptions, fill func(*batch.Batch) error) (base.SeqNum, error) {
+	if db.tryTurn() {
+		c, seq, err := db.oneInPlace(opts, fill)
+		if c != nil {
+			c.wait()
+			seq, err = c.seq, c.err
+		}
+		return seq, err
+	}
+	var b batch.Batch
+	if err := fill(&b); err != nil {
+		return 0, err
+	}
+	return db.Apply(ctx, &b, opts)
+}
+
+// oneInPlace is applyOne in the worker's place. It returns the call where that is
+// still to be waited for.
+func (db *DB) oneInPlace(opts *WriteOptions, fill func(*batch.Batch) error) (waiting *call, seq base.SeqNum, err error) {
+	defer db.endTurn()
+	c := db.takeCall()
+	defer func() {
+		if waiting != nil {
+			waiting.arm()
+		}
+	}()
+	if err := fill(&c.batch); err != nil {
+		db.leaveCall(c)
+		return nil, 0, err
+	}
+	ops := c.batch.Repr()[batch.HeaderSize:]
+	r := writeRequest{ops: ops, count: 1, kinds: 1 << ops[0], sink: &c.waiter}
+	if opts != nil {
+		r.strict, r.cond = opts.Strict, opts.If
+	}
+	db.inPlace += writeBytes + len(ops)
+	waiting = c // also where write panics
+	db.write(r)
+	if !c.isDone {
+		return c, 0, nil
+	}
+	seq, err = c.seq, c.err
+	db.leaveCall(c)
+	return nil, seq, err
 }
 
 // Put sets the value of key and returns the sequence number of the write. See
 // Apply for errors, and ErrInvalidKey, ErrInvalidValue over the limits of
 // package base.
 func (db *DB) Put(ctx Context, key, value []byte, opts *WriteOptions) (base.SeqNum, error) {
-	var b batch.Batch
-	if err := b.Put(key, value); err != nil {
-		return 0, err
-	}
-	return db.Apply(ctx, &b, opts)
+	return db.applyOne(ctx, opts, func(b *batch.Batch) error { return b.Put(key, value) })
 }
 
 // Delete removes key; removing one that is not there is no error. It returns
 // the sequence number of the write. See Apply for errors.
 func (db *DB) Delete(ctx Context, key []byte, opts *WriteOptions) (base.SeqNum, error) {
-	var b batch.Batch
-	if err := b.Delete(key); err != nil {
-		return 0, err
-	}
-	return db.Apply(ctx, &b, opts)
+	return db.applyOne(ctx, opts, func(b *batch.Batch) error { return b.Delete(key) })
 }
 
 // DeleteRange removes all keys from start on and before end, however many there
 // are, by one operation. It returns the sequence number of the write. See Apply
 // for errors, and ErrInvalidKey for bounds over the limits of package base.
 func (db *DB) DeleteRange(ctx Context, start, end []byte, opts *WriteOptions) (base.SeqNum, error) {
-	var b batch.Batch
-	if err := b.DeleteRange(start, end); err != nil {
-		return 0, err
-	}
-	return db.Apply(ctx, &b, opts)
+	return db.applyOne(ctx, opts, func(b *batch.Batch) error { return b.DeleteRange(start, end) })
 }
 
 // Get returns a copy of the value of key, or ErrNotFound. With a comparer that
@@ -426,15 +488,47 @@ func (db *DB) DeleteRange(ctx Context, start, end []byte, opts *WriteOptions) (b
 // key in the order.
 func (db *DB) Get(ctx Context, key []byte) ([]byte, error) { return db.get(ctx, nil, key) }
 
-func (db *DB) get(ctx Context, at *Snapshot, key []byte) ([]byte, error) {
-	values, err := db.ask(ctx, getRequest{single: key, at: at})
-	if err != nil {
-		return nil, err
+func (db *DB) get(ctx Context, at *Snapshot, key []byte) (value []byte, err error) {
+	g := getRequest{single: key, at: at}
+	if db.tryTurn() {
+		var c *call
+		if c, value, err = db.oneGetInPlace(g); c != nil {
+			c.wait()
+			value, err = c.one[0], c.err
+		}
+	} else {
+		var values [][]byte
+		if values, err = db.ask(ctx, g); err == nil {
+			value = values[0]
+		}
 	}
-	if values[0] == nil {
-		return nil, ErrNotFound
+	if err == nil && value == nil {
+		err = ErrNotFound
 	}
-	return values[0], nil
+	return value, err
+}
+
+// oneGetInPlace carries out a get of one key in the worker's place. It returns the
+// call where that is still to be waited for.
+func (db *DB) oneGetInPlace(g getRequest) (waiting *call, value []byte, err error) {
+	defer db.endTurn()
+	c := db.takeCall()
+	defer func() {
+		if waiting != nil {
+			waiting.arm()
+		}
+	}()
+	c.left, c.values = 1, c.one[:0]
+	g.sink = &c.waiter
+	db.inPlace += getBytes
+	waiting = c // also where serveGets panics
+	db.serveGets(g)
+	if !c.isDone {
+		return c, nil, nil
+	}
+	value, err = c.one[0], c.err
+	db.leaveCall(c)
+	return nil, value, err
 }
 
 // GetMany returns copies of the values of keys, all of one moment: nil for a
@@ -473,6 +567,7 @@ func (db *DB) ask(ctx Context, g getRequest) ([][]byte, error) {
 func (db *DB) getInPlace(g getRequest, w *waiter) {
 	defer db.endTurn()
 	defer w.arm()
+	db.inPlace += getBytes * g.len()
 	db.serveGets(g)
 }
 

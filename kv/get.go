@@ -186,7 +186,9 @@ type lookup struct {
 // getMemory looks key up in the memtables, and among the range tombstones. It
 // runs on the worker, so it reads them as they are and needs no view.
 func (db *DB) getMemory(key []byte, at base.SeqNum) (l lookup) {
-	l.value, l.trailer, l.ok = db.mem.table.Get(key, at)
+	if !db.mem.table.Empty() {
+		l.value, l.trailer, l.ok = db.mem.table.Get(key, at)
+	}
 	for i := len(db.imm) - 1; i >= 0 && !l.ok; i-- {
 		l.value, l.trailer, l.ok = db.imm[i].table.Get(key, at)
 	}
@@ -232,7 +234,8 @@ type pending struct {
 	get   getRequest
 	from  int
 	found []lookup
-	rs    *readState
+	rs    readState
+	one   [1]lookup // space for found
 }
 
 // handOver leaves the keys of g from number from on to another goroutine: the
@@ -240,12 +243,12 @@ type pending struct {
 func (db *DB) handOver(g getRequest, from int) {
 	p := &pending{db: db, get: g, from: from}
 	if db.cmp.HasSuffix {
-		p.rs = db.acquireReadState(g.at)
+		p.rs.acquire(db, g.at)
 	} else {
 		// Tables are read without the memtables: a view of those would make
 		// the next writes copy.
-		p.rs = db.acquireTables(g.at)
-		p.found = make([]lookup, 0, g.len()-from)
+		p.rs.acquireTables(db, g.at)
+		p.found = p.one[:0]
 		for i := from; i < g.len(); i++ {
 			p.found = append(p.found, db.getMemory(g.key(i), p.rs.seq))
 		}
@@ -324,16 +327,22 @@ type readState struct {
 	ranges  []*rangedel.Set
 }
 
-// acquireTables returns a read state, at a snapshot or at present, without the
-// memtables and the range tombstones.
-func (db *DB) acquireTables(at *Snapshot) *readState {
-	rs := &readState{moment: db.momentOf(at), db: db, version: db.manifest.Version()}
+// acquireTables makes rs that of a snapshot, or of the present for nil, without
+// the memtables and the range tombstones.
+func (rs *readState) acquireTables(db *DB, at *Snapshot) {
+	rs.moment, rs.db, rs.version = db.momentOf(at), db, db.manifest.Version()
 	rs.version.Ref()
-	return rs
 }
 
 func (db *DB) acquireReadState(at *Snapshot) *readState {
-	rs := db.acquireTables(at)
+	rs := new(readState)
+	rs.acquire(db, at)
+	return rs
+}
+
+// acquire makes rs that of a snapshot, or of the present for nil.
+func (rs *readState) acquire(db *DB, at *Snapshot) {
+	rs.acquireTables(db, at)
 	rs.views = make([]*memtable.View, 0, len(db.imm)+1)
 	rs.views = append(rs.views, db.mem.table.View())
 	for i := len(db.imm) - 1; i >= 0; i-- {
@@ -342,7 +351,6 @@ func (db *DB) acquireReadState(at *Snapshot) *readState {
 	if db.isMasked {
 		rs.ranges = append(db.memoryRanges(), db.ranges)
 	}
-	return rs
 }
 
 // memoryRanges returns the range tombstones of the memtables.

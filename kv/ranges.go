@@ -21,6 +21,9 @@ const maxRangeTombstones = 64
 // nameFeatures makes the manifest say what a store needs its reader to know,
 // before the first such operation goes to the log.
 func (db *DB) nameFeatures(kinds batch.Kinds) error {
+	if !kinds.Has(base.KindRangeDelete) && !kinds.Has(base.KindPutExpiring) {
+		return nil
+	}
 	var e manifest.VersionEdit
 	known := db.manifest.State().Features
 	for _, f := range []struct {
@@ -36,7 +39,7 @@ func (db *DB) nameFeatures(kinds batch.Kinds) error {
 			return err
 		}
 	}
-	db.isMasked = db.isMasked || kinds.Has(base.KindRangeDelete) || kinds.Has(base.KindPutExpiring)
+	db.isMasked = true
 	return nil
 }
 

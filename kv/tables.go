@@ -19,7 +19,7 @@ type tableCache struct {
 	blocks   *sst.Cache
 	capacity int64
 
-	mu     sync.Mutex // guards what follows, and the fields of tables but reader
+	mu     sync.Mutex // guards what follows, and the fields of tables; see table.isOpen
 	tables map[uint64]*table
 	bytes  int64
 	first  table // of a ring in order of use, newest next to it
@@ -35,6 +35,7 @@ type table struct {
 	bytes  int64
 	users  int
 	gone   bool // no longer in the cache: the last user closes it
+	isOpen bool // file and reader stay as they are
 	opened chan struct{}
 	err    error
 
@@ -61,8 +62,12 @@ func (c *tableCache) acquire(f *manifest.FileMeta) (*table, error) {
 		t.unlink()
 		c.link(t)
 		c.hits++
+		isOpen := t.isOpen
 		c.mu.Unlock()
-		// Another goroutine may be opening it.
+		if isOpen {
+			return t, nil
+		}
+		// Another goroutine is opening it.
 		<-t.opened
 		if t.err != nil {
 			c.release(t)
@@ -82,6 +87,7 @@ func (c *tableCache) acquire(f *manifest.FileMeta) (*table, error) {
 	if t.err != nil {
 		c.forget(t)
 	} else {
+		t.isOpen = true
 		t.bytes = t.reader.MemoryBytes() + tableOverhead
 		if !t.gone {
 			c.bytes += t.bytes

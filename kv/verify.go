@@ -41,7 +41,7 @@ type VerifyReport struct {
 type verification struct {
 	db       *DB
 	ctx      Context
-	rs       *readState
+	rs       readState
 	manifest *manifest.Check // nil where an append to it failed
 	state    manifest.State
 	logs     []logCheck
@@ -82,7 +82,7 @@ func (db *DB) Verify(ctx Context) (VerifyReport, error) {
 func (v *verification) begin() {
 	db := v.db
 	db.bg.running.Add(1)
-	v.rs = db.acquireTables(nil)
+	v.rs.acquireTables(db, nil)
 	v.state = db.manifest.State()
 	v.state.Features = slices.Clone(v.state.Features)
 	var err error

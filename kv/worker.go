@@ -1,6 +1,7 @@
 package kv
 
 import (
+	"bytes"
 	"errors"
 	"runtime"
 	"slices"
@@ -89,10 +90,15 @@ func (db *DB) tryTurn() bool {
 	return true
 }
 
-// inPlaceCalls is how many calls are carried out in the worker's place between
-// two moments at which other goroutines get theirs: with one thread nobody else
-// would see to that.
-const inPlaceCalls = 256
+// inPlaceBytes is after how many bytes of calls carried out in the worker's place
+// other goroutines get their turn: with one thread nobody else would see to that.
+// A write counts for writeBytes and its operations, and each key of a get for
+// getBytes: in all a few milliseconds.
+const (
+	inPlaceBytes = 128 << 10
+	writeBytes   = 64
+	getBytes     = 512
+)
 
 // endTurn gives the turn back. A panic becomes the worker's, which answers who
 // waits.
@@ -101,8 +107,10 @@ func (db *DB) endTurn() {
 	if p != nil {
 		db.dying = p
 	}
-	db.inPlace++
-	giveWay := db.inPlace%inPlaceCalls == 0
+	giveWay := db.inPlace >= inPlaceBytes
+	if giveWay {
+		db.inPlace = 0
+	}
 	db.turn.Unlock()
 	if p != nil {
 		db.tell(func() {})
@@ -484,23 +492,22 @@ func (w *writeRequest) deletes() bool {
 // recovery that all before it was durable once, so that damage there is
 // corruption and not a torn tail.
 func (db *DB) appendGroup(group []writeRequest, count uint32) error {
-	p := append(db.payload[:0], make([]byte, batch.HeaderSize)...)
-	batch.PutHeader(p, db.visible+1, count)
+	batch.PutHeader(db.header[:], db.visible+1, count)
+	record := append(db.record[:0], db.header[:])
 	for _, w := range group {
-		p = append(p, w.ops...)
+		record = append(record, w.ops)
 	}
 	var err error
 	end, marked := db.log.Offset(), db.synced && db.marked
 	if db.synced && !db.marked {
 		batch.PutHeader(db.marker[:], db.visible+1, 0)
-		err = db.log.AddRecords(db.marker[:], p)
+		err = db.log.AddRecords(db.marker[:], bytes.Join(record, nil))
 	} else {
-		err = db.log.AddRecord(p)
+		err = db.log.AddRecord(record...)
 	}
+	clear(record) // let go of the callers' bytes
+	db.record = record
 	db.synced, db.marked = false, false
-	if db.payload = p; cap(p) > 2*maxGroupBytes {
-		db.payload = nil
-	}
 	if errors.Is(err, ErrQuota) && db.cutLog(end, marked) {
 		return err
 	}

@@ -268,12 +268,18 @@ func (r *Reader) block(h handle, p *piece) ([]byte, error) {
 	if err := p.read(r.f, h.off, h.end()); err != nil {
 		return nil, err
 	}
-	b, err := r.view(h, p)
-	if err == nil && c != nil {
-		b = bytes.Clone(b)
-		c.put(r.opts.FileNum, h.off, b)
+	if c == nil {
+		return r.view(h, p)
 	}
-	return b, err
+	b, err := r.keep(h, p.bytes)
+	if err == nil && !checkBlock(b) {
+		err = r.corrupt(h.off, badRestarts)
+	}
+	if err != nil {
+		return nil, err
+	}
+	c.put(r.opts.FileNum, h.off, b)
+	return b, nil
 }
 
 // view returns the contents of a data block of which p has the bytes, valid
