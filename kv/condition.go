@@ -41,15 +41,16 @@ func (db *DB) check(c *Condition) error {
 func (db *DB) newestWrite(key []byte, since base.SeqNum) (base.SeqNum, error) {
 	l := db.getMemory(key, db.visible)
 	if !l.ok && since < db.oldest().first {
-		l.value, l.trailer, l.ok, l.err = db.tables.get(db.manifest.Version(), key, db.visible)
+		l.Entry, l.ok, l.err = db.tables.get(db.manifest.Version(), key, db.visible)
 		if l.err != nil {
 			return 0, l.err
 		}
+		l.Release()
 		if !l.ok && since < db.dropped {
 			return 0, base.Wrap(ErrConflict, "what was read is too old to tell", nil)
 		}
 	}
-	return max(l.trailer.SeqNum(), l.covering), nil
+	return max(l.Trailer.SeqNum(), l.covering), nil
 }
 
 // oldest returns the layer that has the oldest writes.

@@ -10,6 +10,7 @@ import (
 	"tempestkv/kv/manifest"
 	"tempestkv/kv/memtable"
 	"tempestkv/kv/rangedel"
+	"tempestkv/kv/sst"
 )
 
 // serveWaiting answers the calls of all kinds that wait now.
@@ -148,11 +149,12 @@ func (db *DB) answer(g getRequest) {
 			return
 		}
 		if !l.ok {
-			l.value, l.trailer, l.ok, l.err = db.tables.get(db.manifest.Version(), key, m.seq)
+			l.Entry, l.ok, l.err = db.tables.get(db.manifest.Version(), key, m.seq)
 		}
 		value, seq, err := db.show(key, l, m)
 		db.served++
 		g.sink.GetDone(g.id, value, seq, err)
+		l.Release()
 	}
 }
 
@@ -176,8 +178,7 @@ func (db *DB) momentOf(s *Snapshot) moment {
 // lookup is what was found of a key: its newest version, and the newest range
 // tombstone over it.
 type lookup struct {
-	value    []byte
-	trailer  base.Trailer
+	sst.Entry
 	ok       bool
 	err      error
 	covering base.SeqNum
@@ -187,10 +188,10 @@ type lookup struct {
 // runs on the worker, so it reads them as they are and needs no view.
 func (db *DB) getMemory(key []byte, at base.SeqNum) (l lookup) {
 	if !db.mem.table.Empty() {
-		l.value, l.trailer, l.ok = db.mem.table.Get(key, at)
+		l.Value, l.Trailer, l.ok = db.mem.table.Get(key, at)
 	}
 	for i := len(db.imm) - 1; i >= 0 && !l.ok; i-- {
-		l.value, l.trailer, l.ok = db.imm[i].table.Get(key, at)
+		l.Value, l.Trailer, l.ok = db.imm[i].table.Get(key, at)
 	}
 	if db.isMasked {
 		l.covering = db.covering(key, at)
@@ -217,14 +218,14 @@ func (db *DB) show(key []byte, l lookup, m moment) ([]byte, base.SeqNum, error) 
 	if !l.ok {
 		return nil, m.seq, ErrNotFound
 	}
-	value, live := iterator.Show(l.trailer, l.value, l.covering, m.now)
+	value, live := iterator.Show(l.Trailer, l.Value, l.covering, m.now)
 	if !live {
 		return nil, m.seq, ErrNotFound
 	}
-	if f := db.opts.Filter; f != nil && !f(base.MakeInternalKey(key, l.trailer.SeqNum(), base.KindPut), value) {
+	if f := db.opts.Filter; f != nil && !f(base.MakeInternalKey(key, l.Trailer.SeqNum(), base.KindPut), value) {
 		return nil, m.seq, ErrNotFound
 	}
-	return value, l.trailer.SeqNum(), nil
+	return value, l.Trailer.SeqNum(), nil
 }
 
 // pending is a get that goes on elsewhere than on the worker: what the memtables
@@ -274,21 +275,26 @@ func (p *pending) finish() {
 		}
 	}()
 	for i := p.from; i < p.get.len(); i++ {
-		value, seq, err := p.lookup(p.get.key(i), i-p.from)
+		l, value, seq, err := p.lookup(p.get.key(i), i-p.from)
 		served++
 		p.get.sink.GetDone(p.get.id, value, seq, err)
+		l.Release()
 	}
 }
 
-func (p *pending) lookup(key []byte, i int) ([]byte, base.SeqNum, error) {
+// lookup returns what readers see of a key, of which found[i] is known, and the
+// lookup to release afterwards.
+func (p *pending) lookup(key []byte, i int) (l lookup, value []byte, seq base.SeqNum, err error) {
 	if p.db.cmp.HasSuffix {
-		return p.rs.getLogical(key)
+		value, seq, err = p.rs.getLogical(key)
+		return lookup{}, value, seq, err
 	}
-	l := p.found[i]
+	l = p.found[i]
 	if !l.ok {
-		l.value, l.trailer, l.ok, l.err = p.db.tables.get(p.rs.version, key, p.rs.seq)
+		l.Entry, l.ok, l.err = p.db.tables.get(p.rs.version, key, p.rs.seq)
 	}
-	return p.db.show(key, l, p.rs.moment)
+	value, seq, err = p.db.show(key, l, p.rs.moment)
+	return l, value, seq, err
 }
 
 // getLogical finds the newest version of key's logical key at or behind key,
@@ -308,7 +314,7 @@ func (rs *readState) getLogical(key []byte) ([]byte, base.SeqNum, error) {
 	if !cmp.SameLogicalKey(found.UserKey, key) {
 		return nil, rs.seq, ErrNotFound
 	}
-	l := lookup{value: it.Value(), trailer: found.Trailer, ok: true}
+	l := lookup{Entry: sst.Entry{Value: it.Value(), Trailer: found.Trailer}, ok: true}
 	for _, set := range rs.ranges {
 		l.covering = max(l.covering, set.Newest(found.UserKey, rs.seq))
 	}

@@ -165,13 +165,13 @@ func TestTableCacheIsBounded(t *testing.T) {
 	c := newTableCache(fs, base.Bytewise, 10*one.bytes, 0)
 	for round := range 3 {
 		for i, f := range files {
-			v, _, ok, err := c.getFrom(f, fmt.Appendf(nil, "key%03d", i), base.MaxSeqNum)
-			if err != nil || !ok || string(v) != fmt.Sprint(i) {
-				t.Fatalf("round %d, table %d: %q, %t, %v", round, i, v, ok, err)
+			e, ok, err := c.getFrom(f, fmt.Appendf(nil, "key%03d", i), base.MaxSeqNum)
+			if err != nil || !ok || string(e.Value) != fmt.Sprint(i) {
+				t.Fatalf("round %d, table %d: %q, %t, %v", round, i, e.Value, ok, err)
 			}
 			// The one used last is there still.
 			misses := c.misses
-			if _, _, _, err := c.getFrom(f, files[i].Smallest.UserKey, 1); err != nil || c.misses != misses {
+			if _, _, err := c.getFrom(f, files[i].Smallest.UserKey, 1); err != nil || c.misses != misses {
 				t.Fatalf("table %d was not kept: %v", i, err)
 			}
 		}
@@ -210,8 +210,8 @@ func TestTableInUseOutlivesItsEviction(t *testing.T) {
 			t.Fatal(err)
 		}
 		evict(c, files)
-		if v, _, ok, err := table.reader.Get([]byte("key000"), 1); err != nil || !ok || string(v) != "0" {
-			t.Errorf("%s: %q, %t, %v", name, v, ok, err)
+		if e, ok, err := table.reader.Get([]byte("key000"), 1); err != nil || !ok || string(e.Value) != "0" {
+			t.Errorf("%s: %q, %t, %v", name, e.Value, ok, err)
 		}
 		c.release(table)
 		c.evict(files[0].Num) // twice is fine

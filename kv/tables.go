@@ -203,13 +203,13 @@ func (t *table) unlink() {
 }
 
 // get looks key up in the tables of v, newest first.
-func (c *tableCache) get(v *manifest.Version, key []byte, at base.SeqNum) (value []byte, trailer base.Trailer, ok bool, err error) {
+func (c *tableCache) get(v *manifest.Version, key []byte, at base.SeqNum) (e sst.Entry, ok bool, err error) {
 	for _, f := range v.Files(0) {
 		if c.cmp.Compare(key, f.Smallest.UserKey) < 0 || c.cmp.Compare(key, f.Largest.UserKey) > 0 {
 			continue
 		}
-		if value, trailer, ok, err = c.getFrom(f, key, at); ok || err != nil {
-			return value, trailer, ok, err
+		if e, ok, err = c.getFrom(f, key, at); ok || err != nil {
+			return e, ok, err
 		}
 	}
 	target := base.MakeInternalKey(key, at, base.KindMax)
@@ -222,17 +222,17 @@ func (c *tableCache) get(v *manifest.Version, key []byte, at base.SeqNum) (value
 		if i == len(files) || c.cmp.Compare(key, files[i].Smallest.UserKey) < 0 {
 			continue
 		}
-		if value, trailer, ok, err = c.getFrom(files[i], key, at); ok || err != nil {
-			return value, trailer, ok, err
+		if e, ok, err = c.getFrom(files[i], key, at); ok || err != nil {
+			return e, ok, err
 		}
 	}
-	return nil, 0, false, nil
+	return sst.Entry{}, false, nil
 }
 
-func (c *tableCache) getFrom(f *manifest.FileMeta, key []byte, at base.SeqNum) (value []byte, trailer base.Trailer, ok bool, err error) {
+func (c *tableCache) getFrom(f *manifest.FileMeta, key []byte, at base.SeqNum) (e sst.Entry, ok bool, err error) {
 	t, err := c.acquire(f)
 	if err != nil {
-		return nil, 0, false, err
+		return sst.Entry{}, false, err
 	}
 	defer c.release(t)
 	return t.reader.Get(key, at)

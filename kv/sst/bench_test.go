@@ -81,7 +81,7 @@ func BenchmarkGet(b *testing.B) {
 		for miss, name := range []string{"hit", "miss"} {
 			keys := benchKeys(miss)
 			for _, k := range keys {
-				if _, _, _, err := r.Get(k, base.MaxSeqNum); err != nil {
+				if _, _, err := r.Get(k, base.MaxSeqNum); err != nil {
 					b.Fatal(err)
 				}
 			}
@@ -89,7 +89,7 @@ func BenchmarkGet(b *testing.B) {
 				b.ReportAllocs()
 				i := 0
 				for b.Loop() {
-					if _, _, ok, err := r.Get(keys[i], base.MaxSeqNum); err != nil || ok != (miss == 0) {
+					if _, ok, err := r.Get(keys[i], base.MaxSeqNum); err != nil || ok != (miss == 0) {
 						b.Fatal(ok, err)
 					}
 					i = (i + 1) % len(keys)

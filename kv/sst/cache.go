@@ -1,6 +1,10 @@
 package sst
 
-import "sync"
+import (
+	"slices"
+	"sync"
+	"sync/atomic"
+)
 
 // entryBytes is what a block in a cache costs beside its contents.
 const entryBytes = 64
@@ -11,7 +15,9 @@ const entryBytes = 64
 // number of goroutines.
 //
 // The blocks lie in one slice, joined to lists by index: the garbage collector
-// has one pointer a block to follow.
+// has one pointer a block to follow. What a block that goes leaves behind serves
+// the next, unless somebody still reads it: a store that reads more than the cache
+// holds would otherwise collect garbage all the time.
 type Cache struct {
 	capacity int64
 
@@ -23,14 +29,35 @@ type Cache struct {
 	count   int
 	hits    uint64
 	misses  uint64
+	spare   []*buffer // at most maxSpare
 }
+
+// buffer has the contents of a block.
+type buffer struct {
+	bytes []byte
+	// users is how many read the bytes now. It is raised under the cache's mu.
+	users atomic.Int32
+}
+
+// size is what the block takes in the cache.
+func (b *buffer) size() int64 { return int64(cap(b.bytes)) + entryBytes }
+
+// release ends what get, or newBuffer, began.
+func (b *buffer) release() { b.users.Add(-1) }
+
+// Blocks differ in size by less than an entry; their buffers are of sizes that
+// are multiples of spareUnit, so that most fit each other.
+const (
+	maxSpare  = 8
+	spareUnit = 512
+)
 
 // cacheEntry is a block. Entry 0 is none: its newer and older are the block
 // used longest ago and the one used last.
 type cacheEntry struct {
 	file   uint64
 	offset int64
-	block  []byte
+	block  *buffer // nil where the entry is free
 	newer  int32
 	older  int32
 	chain  int32
@@ -68,8 +95,27 @@ func (c *Cache) Evict(fileNum uint64) {
 	}
 }
 
-// get returns a block, which must not be changed, or nil.
-func (c *Cache) get(file uint64, offset int64) []byte {
+// newBuffer returns a buffer for so many bytes, with a user.
+func (c *Cache) newBuffer(size int) *buffer {
+	space := (size + spareUnit - 1) / spareUnit * spareUnit
+	var b *buffer
+	c.mu.Lock()
+	if i := slices.IndexFunc(c.spare, func(b *buffer) bool { return cap(b.bytes) == space }); i >= 0 {
+		last := len(c.spare) - 1
+		b, c.spare[i] = c.spare[i], c.spare[last]
+		c.spare = c.spare[:last]
+	}
+	c.mu.Unlock()
+	if b == nil {
+		b = &buffer{bytes: make([]byte, space)}
+	}
+	b.bytes = b.bytes[:size]
+	b.users.Store(1)
+	return b
+}
+
+// get returns a block, which must not be changed, or nil. Who has it releases it.
+func (c *Cache) get(file uint64, offset int64) *buffer {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	i := *c.find(file, offset)
@@ -80,20 +126,28 @@ func (c *Cache) get(file uint64, offset int64) []byte {
 	c.hits++
 	c.unlink(i)
 	c.link(i)
-	return c.entries[i].block
+	b := c.entries[i].block
+	b.users.Add(1)
+	return b
 }
 
-// peek is get for a scan: it leaves the order and the figures as they are.
+// peek is get for a scan: it leaves the order and the figures as they are. The
+// bytes stay as they are for good.
 func (c *Cache) peek(file uint64, offset int64) []byte {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.entries[*c.find(file, offset)].block
+	b := c.entries[*c.find(file, offset)].block
+	if b == nil {
+		return nil
+	}
+	b.users.Add(1) // never to be released
+	return b.bytes
 }
 
-// put adds a block, which the caller gives up, and drops others for it. One
+// put adds a block, which the caller goes on to read, and drops others for it. One
 // larger than the cache is not kept.
-func (c *Cache) put(file uint64, offset int64, block []byte) {
-	size := int64(len(block)) + entryBytes
+func (c *Cache) put(file uint64, offset int64, block *buffer) {
+	size := block.size()
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if size > c.capacity || *c.find(file, offset) != 0 {
@@ -169,8 +223,12 @@ func (c *Cache) drop(i int32) {
 	e := &c.entries[i]
 	c.unlink(i)
 	*c.find(e.file, e.offset) = e.chain
-	c.bytes -= int64(len(e.block)) + entryBytes
+	c.bytes -= e.block.size()
 	c.count--
+	// Nobody can find it any more, so one without users stays so.
+	if e.block.users.Load() == 0 && len(c.spare) < maxSpare {
+		c.spare = append(c.spare, e.block)
+	}
 	*e = cacheEntry{chain: c.free}
 	c.free = i
 }

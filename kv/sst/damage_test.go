@@ -39,10 +39,10 @@ func readAll(t *testing.T, b []byte, rows []row) (damaged bool) {
 		return damaged
 	}
 	for _, row := range rows {
-		value, trailer, ok, err := r.Get(row.Key.UserKey, row.Key.SeqNum())
+		e, ok, err := r.Get(row.Key.UserKey, row.Key.SeqNum())
 		check(err)
-		if err == nil && (!ok || trailer != row.Key.Trailer || string(value) != row.Value) {
-			t.Fatalf("Get came to %q, %d, %t; want %v", value, trailer, ok, row)
+		if err == nil && (!ok || e.Trailer != row.Key.Trailer || string(e.Value) != row.Value) {
+			t.Fatalf("Get came to %q, %d, %t; want %v", e.Value, e.Trailer, ok, row)
 		}
 	}
 	for _, reverse := range []bool{false, true} {
@@ -99,7 +99,7 @@ func TestCorruptionNamesTableAndOffset(t *testing.T) {
 	r := open(t, f, ReaderOptions{FileNum: 12})
 	off := r.ApproximateOffset([]byte("banana"))
 	f.bytes[off+3] ^= 1
-	_, _, _, err := r.Get([]byte("banana"), base.MaxSeqNum)
+	_, _, err := r.Get([]byte("banana"), base.MaxSeqNum)
 	if want := (base.Corruption("table 12", off, "checksum does not match")); err == nil || err.Error() != want.Error() {
 		t.Errorf("%v, want %v", err, want)
 	}
@@ -202,7 +202,7 @@ func TestDamageUnderRightChecksums(t *testing.T) {
 			}
 		}
 		for _, key := range []string{"a", "a1", "a2", "a3", "k", "z"} {
-			if _, _, _, err := r.Get([]byte(key), base.MaxSeqNum); err != nil && !isCorruption(err) {
+			if _, _, err := r.Get([]byte(key), base.MaxSeqNum); err != nil && !isCorruption(err) {
 				t.Errorf("%s: Get gives %v", name, err)
 			}
 			it := r.NewIter()
@@ -267,7 +267,7 @@ func TestDamagedIndexUnderRightChecksums(t *testing.T) {
 				t.Errorf("%s: %d rows, %v", name, len(rows), err)
 			}
 		}
-		if _, _, _, err := r.Get([]byte("a1"), 1); err != nil && !isCorruption(err) {
+		if _, _, err := r.Get([]byte("a1"), 1); err != nil && !isCorruption(err) {
 			t.Errorf("%s: Get gives %v", name, err)
 		}
 		if off := r.ApproximateOffset([]byte("a1")); off < 0 || off > int64(len(f.bytes)) {
@@ -302,7 +302,7 @@ func TestDamagedFiltersUnderRightChecksums(t *testing.T) {
 		if _, err := r.Verify(); err != nil {
 			t.Errorf("%s: %v", name, err)
 		}
-		if _, _, ok, err := r.Get([]byte("a1"), 1); !ok || err != nil {
+		if _, ok, err := r.Get([]byte("a1"), 1); !ok || err != nil {
 			t.Errorf("%s: %t, %v", name, ok, err)
 		}
 	}
@@ -362,7 +362,7 @@ func TestBlockTypes(t *testing.T) {
 		h := s.block(test.kind, test.contents)
 		f := s.finish(nil, entries(1, internal("a~", 0), string(h.appendTo(nil))))
 		r := open(t, f, ReaderOptions{})
-		_, _, _, err := r.Get([]byte("a1"), 1)
+		_, _, err := r.Get([]byte("a1"), 1)
 		_, scanErr := collect(r.NewIterWithReadAhead(0), false)
 		for _, err := range []error{err, scanErr} {
 			if !errors.Is(err, test.want) || (err == nil) != (test.want == nil) {
@@ -387,7 +387,7 @@ func TestAFailedReadIsReportedAndForgotten(t *testing.T) {
 			return err
 		}
 		for _, i := range []int{0, 1500, 2999} {
-			if _, _, ok, err := r.Get(rows[i].Key.UserKey, base.MaxSeqNum); err != nil {
+			if _, ok, err := r.Get(rows[i].Key.UserKey, base.MaxSeqNum); err != nil {
 				return err
 			} else if !ok {
 				t.Fatal("a row is missing")

@@ -163,11 +163,11 @@ func readFuzzed(t *testing.T, f *memFile) {
 				t.Fatalf("Verify counts %d entries, reverse %t finds %d, %v", meta.Entries, reverse, len(rows), err)
 			}
 			for i, row := range rows[:min(len(rows), 20)] {
-				_, trailer, ok, err := r.Get(row.Key.UserKey, row.Key.SeqNum())
+				e, ok, err := r.Get(row.Key.UserKey, row.Key.SeqNum())
 				check(err)
 				// An order that Verify passes serves every get.
-				if verifyErr == nil && (err != nil || !ok || trailer.SeqNum() != row.Key.SeqNum()) {
-					t.Fatalf("row %d, %v, is not found: %d, %t, %v", i, row, trailer, ok, err)
+				if verifyErr == nil && (err != nil || !ok || e.Trailer.SeqNum() != row.Key.SeqNum()) {
+					t.Fatalf("row %d, %v, is not found: %d, %t, %v", i, row, e.Trailer, ok, err)
 				}
 				it.SeekGE(row.Key.UserKey)
 				check(it.Error())

@@ -165,9 +165,10 @@ func modelGet(rows []row, key []byte, at base.SeqNum) (row, bool) {
 func mustGet(t tester, r *Reader, rows []row, key []byte, at base.SeqNum) {
 	t.Helper()
 	want, wantOK := modelGet(rows, key, at)
-	value, trailer, ok, err := r.Get(key, at)
-	if err != nil || ok != wantOK || ok && (trailer != want.Key.Trailer || string(value) != want.Value) {
-		t.Fatalf("Get(%q, %d) = %q, %d, %t, %v; want %v, %t", key, at, value, trailer, ok, err, want, wantOK)
+	e, ok, err := r.Get(key, at)
+	defer e.Release()
+	if err != nil || ok != wantOK || ok && (e.Trailer != want.Key.Trailer || string(e.Value) != want.Value) {
+		t.Fatalf("Get(%q, %d) = %q, %d, %t, %v; want %v, %t", key, at, e.Value, e.Trailer, ok, err, want, wantOK)
 	}
 }
 

@@ -78,7 +78,7 @@ func (it *iter) load(reverse bool) bool {
 	it.loaded.off = -1
 	var b []byte
 	if it.ahead == 0 {
-		b, err = it.r.block(h, &it.piece)
+		b, _, err = it.r.block(h, &it.piece)
 	} else {
 		b, err = it.scan(h, reverse)
 	}

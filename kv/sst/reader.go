@@ -167,59 +167,86 @@ func (s *scratch) release() {
 	p.mu.Unlock()
 }
 
-// Get returns the newest version of a user key that is not newer than at, put
-// or tombstone: its value and its trailer. ok is false where there is none.
-// The value may be shared with the cache: it stays as it is, and must not be
-// changed.
-func (r *Reader) Get(key []byte, at base.SeqNum) (value []byte, t base.Trailer, ok bool, err error) {
-	s := newScratch()
-	value, t, ok, err = r.get(s, key, base.MakeTrailer(min(at, base.MaxSeqNum), base.KindMax))
-	s.release()
-	return value, t, ok, err
+// Entry is what Get found: a put or a tombstone.
+type Entry struct {
+	// Value must not be changed, and is valid until Release.
+	Value   []byte
+	Trailer base.Trailer
+
+	block *buffer
 }
 
-func (r *Reader) get(s *scratch, key []byte, at base.Trailer) (value []byte, t base.Trailer, ok bool, err error) {
-	cmp, index, data := r.opts.Comparer, &s.index, &s.data
+// Release lets the cache use the value's memory for something else. Without it
+// the value stays as it is for good.
+func (e *Entry) Release() {
+	if e.block != nil {
+		e.block.release()
+		e.block = nil
+	}
+}
+
+// Get returns the newest version of a user key that is not newer than at, put
+// or tombstone. ok is false where there is none.
+func (r *Reader) Get(key []byte, at base.SeqNum) (e Entry, ok bool, err error) {
+	s := newScratch()
+	e, ok, err = r.get(s, key, base.MakeTrailer(min(at, base.MaxSeqNum), base.KindMax))
+	s.release()
+	return e, ok, err
+}
+
+func (r *Reader) get(s *scratch, key []byte, at base.Trailer) (e Entry, ok bool, err error) {
+	index := &s.index
 	hash := filterHash(key)
 	index.init(r.index)
-	for ok := index.seek(cmp, key, at); ok; ok = index.next() {
+	for found := index.seek(r.opts.Comparer, key, at); found; found = index.next() {
 		h, err := r.handle(index)
 		if err != nil {
-			return nil, 0, false, err
+			return Entry{}, false, err
 		}
 		if r.filter.mayContain(h.off, hash) {
-			block, err := r.block(h, &s.piece)
-			if err != nil {
-				return nil, 0, false, err
-			}
-			data.init(block)
-			if data.seek(cmp, key, at) {
-				k, ok := data.entry()
-				if !ok {
-					return nil, 0, false, r.corrupt(h.off, badKey)
-				}
-				if !bytes.Equal(k.UserKey, key) {
-					return nil, 0, false, nil
-				}
-				value = data.value
-				if r.opts.Cache == nil {
-					value = bytes.Clone(value)
-				}
-				return value, k.Trailer, true, nil
-			}
-			if data.bad != "" {
-				return nil, 0, false, r.corrupt(h.off, data.bad)
+			e, ok, past, err := r.getFrom(s, h, key, at)
+			if ok || past || err != nil {
+				return e, ok, err
 			}
 		}
 		// The versions of one key may go on in the next block.
 		if k, _ := base.DecodeInternalKey(index.key); !bytes.Equal(k.UserKey, key) {
-			return nil, 0, false, nil
+			return Entry{}, false, nil
 		}
 	}
 	if index.bad != "" {
-		return nil, 0, false, r.corrupt(r.indexAt, index.bad)
+		return Entry{}, false, r.corrupt(r.indexAt, index.bad)
 	}
-	return nil, 0, false, nil
+	return Entry{}, false, nil
+}
+
+// getFrom is get in one block. past says that the block has a key behind key, so
+// that no other can have it.
+func (r *Reader) getFrom(s *scratch, h handle, key []byte, at base.Trailer) (e Entry, ok, past bool, err error) {
+	block, cached, err := r.block(h, &s.piece)
+	if err != nil {
+		return Entry{}, false, false, err
+	}
+	e.block = cached
+	data := &s.data
+	data.init(block)
+	if data.seek(r.opts.Comparer, key, at) {
+		k, ok := data.entry()
+		if ok && bytes.Equal(k.UserKey, key) {
+			e.Value, e.Trailer = data.value, k.Trailer
+			if cached == nil {
+				e.Value = bytes.Clone(data.value)
+			}
+			return e, true, false, nil
+		}
+		if past = ok; !ok {
+			err = r.corrupt(h.off, badKey)
+		}
+	} else if data.bad != "" {
+		err = r.corrupt(h.off, data.bad)
+	}
+	e.Release()
+	return Entry{}, false, past, err
 }
 
 // ApproximateOffset returns about where in the file the entries of key are, or
@@ -256,42 +283,55 @@ func (r *Reader) handle(index *blockIter) (handle, error) {
 	return h, nil
 }
 
-// block returns the contents of a data block: from the cache, or by way of p,
-// and then into the cache. Without a cache they are valid until p changes.
-func (r *Reader) block(h handle, p *piece) ([]byte, error) {
+// block returns the contents of a data block: from the cache, or by way of p and
+// then into the cache, with a buffer that is to be released some time, or never.
+// Without a cache they are valid until p changes, and there is no buffer.
+func (r *Reader) block(h handle, p *piece) ([]byte, *buffer, error) {
 	c := r.opts.Cache
 	if c != nil {
 		if b := c.get(r.opts.FileNum, h.off); b != nil {
-			return b, nil
+			return b.bytes, b, nil
 		}
 	}
 	if err := p.read(r.f, h.off, h.end()); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	if c == nil {
-		return r.view(h, p)
+		b, err := r.view(h, p)
+		return b, nil, err
 	}
-	b, err := r.keep(h, p.bytes)
-	if err == nil && !checkBlock(b) {
+	size, err := r.check(h, p.bytes)
+	if err != nil {
+		return nil, nil, err
+	}
+	b := c.newBuffer(size)
+	if err = r.unpack(h, p.bytes, b.bytes); err == nil && !checkBlock(b.bytes) {
 		err = r.corrupt(h.off, badRestarts)
 	}
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	c.put(r.opts.FileNum, h.off, b)
-	return b, nil
+	return b.bytes, b, nil
 }
 
 // view returns the contents of a data block of which p has the bytes, valid
 // until p changes.
 func (r *Reader) view(h handle, p *piece) ([]byte, error) {
 	raw := p.slice(h)
-	b, err := r.contents(h, raw, p.unpacked)
+	size, err := r.check(h, raw)
 	if err != nil {
 		return nil, err
 	}
+	b := raw[:h.size]
 	if raw[h.size] != typePlain {
-		p.unpacked = b
+		if cap(p.unpacked) < size {
+			p.unpacked = make([]byte, size)
+		}
+		b = p.unpacked[:size]
+		if err := r.unpack(h, raw, b); err != nil {
+			return nil, err
+		}
 	}
 	if !checkBlock(b) {
 		return nil, r.corrupt(h.off, badRestarts)
@@ -303,53 +343,55 @@ const badRestarts = "damaged restarts of a block"
 
 // meta returns the contents of a block, which tail may have.
 func (r *Reader) meta(tail *piece, h handle) ([]byte, error) {
-	if raw := tail.slice(h); raw != nil {
-		return r.keep(h, raw)
+	raw := tail.slice(h)
+	if raw == nil {
+		var own piece
+		if err := own.read(r.f, h.off, h.end()); err != nil {
+			return nil, err
+		}
+		raw = own.bytes
 	}
-	var own piece
-	if err := own.read(r.f, h.off, h.end()); err != nil {
+	size, err := r.check(h, raw)
+	if err != nil {
 		return nil, err
 	}
-	return r.keep(h, own.bytes)
+	b := make([]byte, size)
+	return b, r.unpack(h, raw, b)
 }
 
-// keep is contents with memory of its own.
-func (r *Reader) keep(h handle, raw []byte) ([]byte, error) {
-	b, err := r.contents(h, raw, nil)
-	if err == nil && raw[h.size] == typePlain {
-		b = bytes.Clone(b)
-	}
-	return b, err
-}
-
-// contents checks raw, the block and its trailer as they lie in the file, and
-// returns its contents: a part of raw, or unpacked, into dst if it is large
-// enough.
-func (r *Reader) contents(h handle, raw, dst []byte) ([]byte, error) {
+// check checks raw, a block and its trailer as they lie in the file, and returns
+// the size of its contents.
+func (r *Reader) check(h handle, raw []byte) (size int, err error) {
 	n := len(raw) - trailerSize
 	if binary.LittleEndian.Uint32(raw[n+1:]) != checksum(raw[:n+1]) {
-		return nil, r.corrupt(h.off, "checksum does not match")
+		return 0, r.corrupt(h.off, "checksum does not match")
 	}
-	switch kind := raw[n]; kind {
+	switch raw[n] {
 	case typePlain:
-		return raw[:n], nil
+		return n, nil
 	case typeSnappy:
 		size, err := snappy.DecodedLen(raw[:n])
 		if err != nil || size > maxContents || size/maxExpansion > n {
-			return nil, r.corrupt(h.off, "block claims more than Snappy can have packed")
+			return 0, r.corrupt(h.off, "block claims more than Snappy can have packed")
 		}
-		if cap(dst) < size {
-			dst = make([]byte, size)
-		}
-		b, err := snappy.Decode(dst[:size], raw[:n])
-		if err != nil {
-			return nil, r.corrupt(h.off, err.Error())
-		}
-		return b, nil
+		return size, nil
 	case typeZstd:
-		return nil, base.Wrap(base.ErrNotSupported, "table block compressed with Zstd", nil)
+		return 0, base.Wrap(base.ErrNotSupported, "table block compressed with Zstd", nil)
 	}
-	return nil, r.corrupt(h.off, "unknown type of block")
+	return 0, r.corrupt(h.off, "unknown type of block")
+}
+
+// unpack makes dst, of the size that check returned, the contents of raw.
+func (r *Reader) unpack(h handle, raw, dst []byte) error {
+	n := len(raw) - trailerSize
+	if raw[n] == typePlain {
+		copy(dst, raw)
+		return nil
+	}
+	if _, err := snappy.Decode(dst, raw[:n]); err != nil {
+		return r.corrupt(h.off, err.Error())
+	}
+	return nil
 }
 
 // piece is a part of a file in memory.

@@ -168,10 +168,10 @@ func TestCachedGetsDoNotAllocate(t *testing.T) {
 	missing := []byte("key0001000x")
 	i := 0
 	get := func() {
-		if _, _, ok, err := r.Get(rows[i].Key.UserKey, base.MaxSeqNum); !ok || err != nil {
+		if _, ok, err := r.Get(rows[i].Key.UserKey, base.MaxSeqNum); !ok || err != nil {
 			t.Fatal(ok, err)
 		}
-		if _, _, ok, err := r.Get(missing, base.MaxSeqNum); ok || err != nil {
+		if _, ok, err := r.Get(missing, base.MaxSeqNum); ok || err != nil {
 			t.Fatal(ok, err)
 		}
 		i = (i + 37) % len(rows)
@@ -216,11 +216,12 @@ func TestReadersOfSeveralGoroutines(t *testing.T) {
 		wg.Go(func() {
 			for i := range len(rows) {
 				row := rows[(i*37+g*500)%len(rows)]
-				value, _, ok, err := r.Get(row.Key.UserKey, base.MaxSeqNum)
-				if !ok || err != nil || string(value) != row.Value {
-					t.Errorf("%v: %q, %t, %v", row, value, ok, err)
+				e, ok, err := r.Get(row.Key.UserKey, base.MaxSeqNum)
+				if !ok || err != nil || string(e.Value) != row.Value {
+					t.Errorf("%v: %q, %t, %v", row, e.Value, ok, err)
 					return
 				}
+				e.Release()
 				if i%500 == 0 {
 					cache.Evict(1)
 				}
@@ -255,7 +256,7 @@ func ExampleReader() {
 	if err != nil {
 		panic(err)
 	}
-	value, _, ok, err := r.Get([]byte("Paris"), base.MaxSeqNum)
-	fmt.Println(string(value), ok, err)
+	e, ok, err := r.Get([]byte("Paris"), base.MaxSeqNum)
+	fmt.Println(string(e.Value), ok, err)
 	// Output: 1 true <nil>
 }

@@ -245,8 +245,13 @@ func (s *salvager) blockIn(data []byte, pos, end int) *foundBlock {
 		return nil
 	}
 	h := handle{off: int64(pos), size: int64(end - 1 - pos)}
-	b, err := s.r.contents(h, data[pos:end+4], nil)
-	if err != nil || len(b) < 4 {
+	raw := data[pos : end+4]
+	size, err := s.r.check(h, raw)
+	if err != nil || size < 4 {
+		return nil
+	}
+	b := make([]byte, size)
+	if s.r.unpack(h, raw, b) != nil {
 		return nil
 	}
 	return &foundBlock{h, b}

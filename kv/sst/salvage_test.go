@@ -35,7 +35,7 @@ func rowsOf(t tester, f File) (handles []handle, blocks [][]row) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		b, err := r.block(h, new(piece))
+		b, _, err := r.block(h, new(piece))
 		if err != nil {
 			t.Fatal(err)
 		}
