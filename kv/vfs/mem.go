@@ -30,7 +30,7 @@ type memNode struct {
 	reserveBytes int64
 
 	mu       sync.RWMutex // guards the rest; taken after MemFS.mu
-	data     []byte
+	data     chunks
 	synced   int      // data[:synced] survives a power loss
 	named    bool     // the name does, too
 	appender *memFile // the handle that may append; nil for none
@@ -65,7 +65,7 @@ func NewMem() *MemFS {
 func (fs *MemFS) CrashClone(rng *rand.Rand) *MemFS {
 	return fs.copy(func(n *memNode) ([]byte, bool) {
 		if rng == nil {
-			return slices.Clone(n.data[:n.synced]), n.named
+			return n.data.prefix(n.synced), n.named
 		}
 		return n.crash(rng), n.named || rng.IntN(2) == 0
 	})
@@ -75,7 +75,7 @@ func (fs *MemFS) CrashClone(rng *rand.Rand) *MemFS {
 // program, but not of the machine, would leave. It may be called while the FS
 // is in use, and after Close.
 func (fs *MemFS) Clone() *MemFS {
-	return fs.copy(func(n *memNode) ([]byte, bool) { return slices.Clone(n.data), true })
+	return fs.copy(func(n *memNode) ([]byte, bool) { return n.data.prefix(n.data.size), true })
 }
 
 // copy returns an FS with the names for which keep returns true, and the
@@ -91,7 +91,7 @@ func (fs *MemFS) copy(keep func(*memNode) (data []byte, named bool)) *MemFS {
 		data, named := keep(n)
 		n.mu.RUnlock()
 		if named {
-			c.files[fd] = &memNode{fd: fd, reserveBytes: n.reserveBytes, data: data, synced: len(data), named: true}
+			c.files[fd] = &memNode{fd: fd, reserveBytes: n.reserveBytes, data: chunksOf(data), synced: len(data), named: true}
 		}
 	}
 	return c
@@ -99,11 +99,11 @@ func (fs *MemFS) copy(keep func(*memNode) (data []byte, named bool)) *MemFS {
 
 // crash returns the synced bytes and a random part of the others.
 func (n *memNode) crash(rng *rand.Rand) []byte {
-	size := len(n.data)
+	size := n.data.size
 	if rng.IntN(2) == 0 {
 		size = n.synced + rng.IntN(size-n.synced+1)
 	}
-	data := slices.Clone(n.data[:size])
+	data := n.data.prefix(size)
 	for from := n.synced; from < size; {
 		to := min(size, from/crashPieceBytes*crashPieceBytes+crashPieceBytes)
 		piece := data[from:to]
@@ -174,10 +174,10 @@ func (fs *MemFS) Reopen(fd FileDesc, size int64) (File, error) {
 	}
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	if size < 0 || size > int64(len(n.data)) {
+	if size < 0 || size > int64(n.data.size) {
 		return nil, base.Wrap(base.ErrInvalidArgument, "reopen "+fd.String()+" beyond its end", nil)
 	}
-	n.data = n.data[:size]
+	n.data.truncate(int(size))
 	n.synced, n.named = int(size), true
 	n.appender = &memFile{fs: fs, node: n}
 	return n.appender, nil
@@ -271,12 +271,7 @@ func (f *memFile) Append(p []byte) error {
 	if n.appender != f {
 		return base.Wrap(base.ErrInvalidArgument, n.fd.String()+" is not open for appending", nil)
 	}
-	if cap(n.data)-len(n.data) < len(p) {
-		// Twice the size, as in bytes.Buffer: append alone grows large slices
-		// by a quarter, and would copy each byte four times over.
-		n.data = slices.Grow(n.data, max(len(p), len(n.data)))
-	}
-	n.data = append(n.data, p...)
+	n.data.append(p)
 	return nil
 }
 
@@ -291,10 +286,7 @@ func (f *memFile) ReadAt(p []byte, off int64) (int, error) {
 	if off < 0 {
 		return 0, base.Wrap(base.ErrInvalidArgument, "read "+n.fd.String()+" before its start", nil)
 	}
-	if off > int64(len(n.data)) {
-		off = int64(len(n.data))
-	}
-	count := copy(p, n.data[off:])
+	count := n.data.readAt(p, off)
 	if count < len(p) {
 		return count, io.EOF
 	}
@@ -308,7 +300,7 @@ func (f *memFile) Size() (int64, error) {
 	}
 	f.node.mu.RLock()
 	defer f.node.mu.RUnlock()
-	return int64(len(f.node.data)), nil
+	return int64(f.node.data.size), nil
 }
 
 // Sync implements File.
@@ -318,7 +310,7 @@ func (f *memFile) Sync() error {
 	}
 	f.node.mu.Lock()
 	defer f.node.mu.Unlock()
-	f.node.synced, f.node.named = len(f.node.data), true
+	f.node.synced, f.node.named = f.node.data.size, true
 	return nil
 }
 
