@@ -5,6 +5,8 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"github.com/google/btree"
+
 	"tempestkv/kv/base"
 )
 
@@ -33,7 +35,7 @@ const (
 	noRef = 0xffff_ffff
 )
 
-// item is an entry of the tree. It has no pointers.
+// item stands for an entry in a run and in the tree. It has no pointers.
 type item struct {
 	abbr    base.Abbreviation
 	trailer base.Trailer
@@ -46,11 +48,15 @@ type item struct {
 type arena struct {
 	cmp *base.Comparer
 
-	// chunks is replaced as a whole, since readers of views resolve refs
-	// through it while the owner adds a chunk.
-	chunks atomic.Pointer[[][]byte]
-	open   uint32 // index of the chunk being filled
-	fill   uint32 // bytes used in it; chunkBytes before there is one
+	// chunks belongs to the owner, as all of this does but for shared and the
+	// probe. ends says how many bytes of each are used.
+	chunks [][]byte
+	ends   []uint32
+	open   uint32 // index of the chunk being filled; maxChunks before there is one
+
+	// shared is chunks for readers, who resolve refs while the owner adds a
+	// chunk.
+	shared atomic.Pointer[[][]byte]
 
 	// The tree takes items only, so a key that an iterator seeks lies here,
 	// guarded by probeMu, and an item with refProbe stands for it.
@@ -59,46 +65,84 @@ type arena struct {
 }
 
 func newArena(cmp *base.Comparer) *arena {
-	a := &arena{cmp: cmp, fill: chunkBytes}
-	a.chunks.Store(new([][]byte))
+	a := &arena{cmp: cmp, open: maxChunks}
+	a.shared.Store(new([][]byte))
 	return a
 }
 
-// add copies an entry into the arena and returns its ref and the bytes it
-// takes there.
-func (a *arena) add(trailer base.Trailer, key, value []byte) (ref uint32, size int) {
-	size = (headerBytes + len(key) + len(value) + refUnit - 1) &^ (refUnit - 1)
-	var dst []byte
-	switch {
-	case size > chunkBytes/2:
-		index := a.grow(size)
-		ref, dst = index<<16, (*a.chunks.Load())[index]
-	default:
-		if int(a.fill)+size > chunkBytes {
-			a.open, a.fill = a.grow(chunkBytes), 0
-		}
-		ref, dst = a.open<<16|a.fill/refUnit, (*a.chunks.Load())[a.open][a.fill:]
-		a.fill += uint32(size)
-	}
-	binary.LittleEndian.PutUint64(dst, uint64(trailer))
-	binary.LittleEndian.PutUint32(dst[8:], noRef)
-	binary.LittleEndian.PutUint32(dst[12:], uint32(len(key)))
-	binary.LittleEndian.PutUint32(dst[16:], uint32(len(value)))
-	n := headerBytes + copy(dst[headerBytes:], key)
-	copy(dst[n:], value)
-	return ref, size
+// entrySize returns the bytes that an entry takes in a chunk.
+func entrySize(keyLen, valueLen int) int {
+	return (headerBytes + keyLen + valueLen + refUnit - 1) &^ (refUnit - 1)
 }
 
-// grow adds a chunk and returns its index.
-func (a *arena) grow(size int) uint32 {
-	chunks := *a.chunks.Load()
-	index := len(chunks)
+// take returns the place for an entry of so many bytes, and its ref.
+func (a *arena) take(size int) (ref uint32, dst []byte) {
+	if int(a.open) < len(a.chunks) {
+		if from := a.ends[a.open]; int(from)+size <= chunkBytes {
+			a.ends[a.open] = from + uint32(size)
+			return a.open<<16 | from/refUnit, a.chunks[a.open][from:]
+		}
+	}
+	if size > chunkBytes/2 {
+		return a.grow(size, size) << 16, a.chunks[len(a.chunks)-1]
+	}
+	a.open = a.grow(chunkBytes, size)
+	return a.open << 16, a.chunks[a.open]
+}
+
+// grow adds a chunk of which used bytes are, and returns its index.
+func (a *arena) grow(size, used int) uint32 {
+	index := len(a.chunks)
 	if index == maxChunks {
 		panic("tempestkv: memtable over MaxBytes")
 	}
-	chunks = append(chunks, make([]byte, size))
-	a.chunks.Store(&chunks)
+	a.chunks = append(a.chunks, make([]byte, size))
+	a.ends = append(a.ends, uint32(used))
+	a.shared.Store(new(a.chunks))
 	return uint32(index)
+}
+
+// mark tells what an arena had at a moment: all of its first chunks, but of the
+// one being filled only the bytes before end.
+type mark struct {
+	chunks    int
+	open, end uint32
+}
+
+func (a *arena) mark() mark {
+	m := mark{chunks: len(a.chunks), open: a.open}
+	if int(m.open) < m.chunks {
+		m.end = a.ends[m.open]
+	}
+	return m
+}
+
+// appendSince appends the items of the entries that were added since m.
+func (a *arena) appendSince(items []item, m mark) []item {
+	if int(m.open) < m.chunks {
+		items = appendItems(items, a.cmp, a.chunks, m.open, m.end, a.ends[m.open])
+	}
+	for i := m.chunks; i < len(a.chunks); i++ {
+		items = appendItems(items, a.cmp, a.chunks, uint32(i), 0, a.ends[i])
+	}
+	return items
+}
+
+// appendItems appends the items of the entries in a part of a chunk.
+func appendItems(items []item, cmp *base.Comparer, chunks [][]byte, index, from, to uint32) []item {
+	chunk := chunks[index]
+	for from < to {
+		e := chunk[from:]
+		key := entryKey(e)
+		items = append(items, item{
+			abbr:    cmp.Abbreviate(key),
+			trailer: entryTrailer(e),
+			ref:     index<<16 | from/refUnit,
+			keyLen:  uint32(len(key)),
+		})
+		from += uint32(entrySize(len(key), int(binary.LittleEndian.Uint32(e[16:]))))
+	}
+	return items
 }
 
 // entryAt returns the bytes from an entry's header on.
@@ -107,19 +151,26 @@ func entryAt(chunks [][]byte, ref uint32) []byte {
 }
 
 // keyOf returns the user key of an item that is in chunks.
-func keyOf(chunks [][]byte, it item) []byte {
+func keyOf(chunks [][]byte, it *item) []byte {
 	end := headerBytes + it.keyLen
 	return entryAt(chunks, it.ref)[headerBytes:end:end]
 }
 
-// valueOf returns the value of an item that is in chunks.
-func valueOf(chunks [][]byte, it item) []byte { return entryValue(entryAt(chunks, it.ref)) }
+// putEntry writes an entry to its place.
+func putEntry(dst []byte, trailer base.Trailer, older uint32, key, value []byte) {
+	n := headerBytes + len(key)
+	dst = dst[:n+len(value)]
+	binary.LittleEndian.PutUint64(dst, uint64(trailer))
+	binary.LittleEndian.PutUint32(dst[8:], older)
+	binary.LittleEndian.PutUint32(dst[12:], uint32(len(key)))
+	binary.LittleEndian.PutUint32(dst[16:], uint32(len(value)))
+	copy(dst[headerBytes:], key)
+	copy(dst[n:], value)
+}
 
 func entryTrailer(e []byte) base.Trailer { return base.Trailer(binary.LittleEndian.Uint64(e)) }
 
 func entryOlder(e []byte) uint32 { return binary.LittleEndian.Uint32(e[8:]) }
-
-func setEntryOlder(e []byte, ref uint32) { binary.LittleEndian.PutUint32(e[8:], ref) }
 
 func entryKey(e []byte) []byte {
 	end := headerBytes + binary.LittleEndian.Uint32(e[12:])
@@ -133,35 +184,33 @@ func entryValue(e []byte) []byte {
 }
 
 // key returns the user key of an item or a probe.
-func (a *arena) key(chunks [][]byte, it item) []byte {
+func (a *arena) key(chunks [][]byte, it *item) []byte {
 	if it.ref == refProbe {
 		return a.probe
 	}
 	return keyOf(chunks, it)
 }
 
-// compareKeys orders the user keys of two items.
-func (a *arena) compareKeys(x, y item) int {
-	if x.abbr != y.abbr {
-		if x.abbr.Less(y.abbr) {
-			return -1
-		}
-		return 1
-	}
-	chunks := *a.chunks.Load()
-	return a.cmp.Compare(a.key(chunks, x), a.key(chunks, y))
-}
-
-// less is the order of the tree, that of internal keys.
-func (a *arena) less(x, y item) bool {
-	if x.abbr.Hi != y.abbr.Hi {
-		return x.abbr.Hi < y.abbr.Hi
-	}
-	if x.abbr.Lo != y.abbr.Lo {
-		return x.abbr.Lo < y.abbr.Lo
-	}
-	if c := a.compareKeys(x, y); c != 0 {
+// lessKey is the order of items of the same abbreviation: that of internal keys.
+func (a *arena) lessKey(x, y *item) bool {
+	chunks := *a.shared.Load()
+	if c := a.cmp.Compare(a.key(chunks, x), a.key(chunks, y)); c != 0 {
 		return c < 0
 	}
 	return x.trailer > y.trailer
+}
+
+// newTree returns an empty tree in the order of internal keys.
+func (a *arena) newTree(degree int) *btree.BTreeG[item] {
+	less := func(x, y item) bool {
+		if x.abbr.Hi != y.abbr.Hi {
+			return x.abbr.Hi < y.abbr.Hi
+		}
+		if x.abbr.Lo != y.abbr.Lo {
+			return x.abbr.Lo < y.abbr.Lo
+		}
+		return a.lessKey(&x, &y)
+	}
+	// Nothing is ever deleted, so a list of free nodes stays empty.
+	return btree.NewWithFreeListG(degree, less, btree.NewFreeListG[item](0))
 }

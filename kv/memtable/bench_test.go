@@ -7,8 +7,6 @@ import (
 	"math/rand/v2"
 	"testing"
 
-	"github.com/google/btree"
-
 	"tempestkv/kv/base"
 )
 
@@ -43,12 +41,6 @@ func filled(keys [][]byte) *Table {
 	return m
 }
 
-func newWithDegree(degree int) *Table {
-	m := New(base.Bytewise)
-	m.tree = btree.NewWithFreeListG(degree, m.arena.less, btree.NewFreeListG[item](0))
-	return m
-}
-
 // benchAdd adds keys to tables of len(keys) entries, taking a view after each
 // viewEvery of them.
 func benchAdd(b *testing.B, keys [][]byte, degree, viewEvery int) {
@@ -57,7 +49,7 @@ func benchAdd(b *testing.B, keys [][]byte, degree, viewEvery int) {
 	n := 0
 	for b.Loop() {
 		if n%len(keys) == 0 {
-			m, n = newWithDegree(degree), 0
+			m, n = newTable(base.Bytewise, degree), 0
 		}
 		m.Add(base.SeqNum(n+1), base.KindPut, keys[n], benchValue)
 		n++
@@ -78,19 +70,26 @@ func benchGet(b *testing.B, m *Table, keys [][]byte, want bool) {
 	}
 }
 
+// BenchmarkDegree adds to the tree, which only happens between views.
 func BenchmarkDegree(b *testing.B) {
-	ascending, random := benchKeys(benchEntries, false, false), benchKeys(benchEntries, true, false)
-	for _, degree := range []int{16, 32, 64} {
-		b.Run(fmt.Sprintf("%d/add-ascending", degree), func(b *testing.B) { benchAdd(b, ascending, degree, 0) })
-		b.Run(fmt.Sprintf("%d/add-random", degree), func(b *testing.B) { benchAdd(b, random, degree, 0) })
-		b.Run(fmt.Sprintf("%d/add-view", degree), func(b *testing.B) { benchAdd(b, ascending, degree, 1) })
+	for _, order := range benchOrders[:2] {
+		keys := benchKeys(benchEntries, order.shuffled, false)
+		for _, degree := range []int{8, 16, 32, 64} {
+			for _, viewEvery := range []int{1, 16, 256} {
+				b.Run(fmt.Sprintf("%s/degree=%d/view-every=%d", order.name, degree, viewEvery), func(b *testing.B) {
+					benchAdd(b, keys, degree, viewEvery)
+				})
+			}
+		}
 	}
 }
 
-var benchOrders = []struct {
+type benchOrder struct {
 	name             string
 	shuffled, prefix bool
-}{
+}
+
+var benchOrders = []benchOrder{
 	{"ascending", false, false},
 	{"random", true, false},
 	{"random-shared-prefix", true, true},
@@ -121,6 +120,22 @@ func BenchmarkGet(b *testing.B) {
 }
 
 func BenchmarkScan(b *testing.B) {
+	b.Run("run-and-tree", func(b *testing.B) {
+		m := filled(benchKeys(benchEntries*2/3, true, false))
+		for i, key := range benchKeys(benchEntries/3, true, true) {
+			m.Add(base.SeqNum(benchEntries+i), base.KindPut, key, benchValue)
+			if i%1000 == 0 {
+				m.View()
+			}
+		}
+		it := m.View().NewIter()
+		for b.Loop() {
+			for ok := it.First(); ok; ok = it.Next() {
+				_, _ = it.Key(), it.Value()
+			}
+		}
+		b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/benchEntries, "ns/entry")
+	})
 	for _, prefix := range []bool{false, true} {
 		m := filled(benchKeys(benchEntries, true, prefix))
 		it := m.View().NewIter()
@@ -161,4 +176,76 @@ func BenchmarkSeek(b *testing.B) {
 			i++
 		}
 	})
+}
+
+// BenchmarkSort sorts a table of 36,000 entries, as the flush of a full
+// memtable does.
+func BenchmarkSort(b *testing.B) {
+	for _, order := range append(benchOrders, benchOrder{"random-long-prefix", true, true}) {
+		keys := benchKeys(36_000, order.shuffled, order.prefix)
+		if order.name == "random-long-prefix" {
+			for i, key := range keys {
+				keys[i] = append([]byte("/a/prefix/of/more/than/16/bytes/"), key...)
+			}
+		}
+		for _, cmp := range []*base.Comparer{base.Bytewise, base.FixedSuffix(1)} {
+			m := New(cmp)
+			for i, key := range keys {
+				m.Add(base.SeqNum(i+1), base.KindPut, key, benchValue)
+			}
+			b.Run(order.name+"/"+cmp.Name, func(b *testing.B) {
+				for b.Loop() {
+					newRun(m.arena, m.count).items()
+				}
+				b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/float64(len(keys)), "ns/entry")
+			})
+		}
+	}
+}
+
+// BenchmarkPutThenScan adds an entry to a table of 30,000 and reads ten, in
+// turns.
+func BenchmarkPutThenScan(b *testing.B) {
+	keys := benchKeys(2*30_000, true, false)
+	b.ReportAllocs()
+	var m *Table
+	n := 0
+	for b.Loop() {
+		if n == 0 {
+			b.StopTimer()
+			m, n = filled(keys[:30_000]), 30_000
+			m.View().NewIter().First()
+			b.StartTimer()
+		}
+		m.Add(base.SeqNum(n+1), base.KindPut, keys[n], benchValue)
+		it := m.View().NewIter()
+		read := 0
+		for ok := it.SeekGE(keys[(n*7)%len(keys)]); ok && read < 10; ok = it.Next() {
+			_, _ = it.Key(), it.Value()
+			read++
+		}
+		it.Close()
+		if n++; n == len(keys) {
+			n = 0
+		}
+	}
+}
+
+// BenchmarkFill fills tables of 20,000 entries and walks them once, which is
+// what loading does.
+func BenchmarkFill(b *testing.B) {
+	const entries = 20_000
+	for _, order := range benchOrders {
+		keys := benchKeys(entries, order.shuffled, order.prefix)
+		b.Run(order.name, func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				it := filled(keys).View().NewIter()
+				for ok := it.First(); ok; ok = it.Next() {
+					_, _ = it.Key(), it.Value()
+				}
+			}
+			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/entries, "ns/entry")
+		})
+	}
 }

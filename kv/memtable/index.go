@@ -58,20 +58,21 @@ func (x *index) get(chunks [][]byte, key []byte) uint32 {
 	return noRef
 }
 
-// add makes the entry at ref the newest version of key, and chains the one that
-// was so far behind it.
-func (x *index) add(chunks [][]byte, key []byte, ref uint32) {
+// add makes ref the newest version of key, and returns the one that was so far,
+// noRef where there was none.
+func (x *index) add(chunks [][]byte, key []byte, ref uint32) (older uint32) {
 	hash := x.slotHash(key)
 	slot := x.find(chunks, hash, key)
 	if *slot != 0 {
-		setEntryOlder(entryAt(chunks, ref), uint32(*slot))
+		older = uint32(*slot)
 		*slot = hash | uint64(ref)
-		return
+		return older
 	}
 	*slot = hash | uint64(ref)
 	if x.count++; x.count > len(x.slots)/4*3 {
 		x.grow()
 	}
+	return noRef
 }
 
 // grow doubles the slots. What they keep of the hashes is enough to place them

@@ -212,29 +212,38 @@ func TestRelativeMovesBeforeAnAbsoluteOneStayNowhere(t *testing.T) {
 
 func TestReadsAllocateNothing(t *testing.T) {
 	m := New(base.Bytewise)
-	for i := range 2000 {
-		m.Add(base.SeqNum(i+1), base.KindPut, fmt.Appendf(nil, "key%06d", i), []byte("value"))
+	add := func(from, to int) {
+		for i := from; i < to; i++ {
+			m.Add(base.SeqNum(i+1), base.KindPut, fmt.Appendf(nil, "key%06d", i*7919%2000), []byte("value"))
+		}
 	}
 	hit, miss := []byte("key001000"), []byte("key001000x")
-	it := m.View().NewIter()
-	it.First()
-	for it.Next() {
+	check := func(what string) {
+		t.Helper()
+		it := m.View().NewIter()
+		it.First()
+		for it.Next() {
+		}
+		if n := testing.AllocsPerRun(10, func() {
+			for ok := it.SeekGE(hit); ok; ok = it.Next() {
+				_, _ = it.Key(), it.Value()
+			}
+			for ok := it.SeekLT(hit); ok; ok = it.Prev() {
+				_, _ = it.Key(), it.Value()
+			}
+		}); n != 0 {
+			t.Errorf("a scan of %s allocates %v times", what, n)
+		}
 	}
+	add(0, 1900)
+	check("a run")
+	add(1900, 2000)
+	check("a run and a tree")
 	if n := testing.AllocsPerRun(10, func() {
 		m.Get(hit, base.MaxSeqNum)
 		m.Get(miss, base.MaxSeqNum)
 	}); n != 0 {
 		t.Errorf("Get allocates %v times", n)
-	}
-	if n := testing.AllocsPerRun(10, func() {
-		for ok := it.SeekGE(hit); ok; ok = it.Next() {
-			_, _ = it.Key(), it.Value()
-		}
-		for ok := it.SeekLT(hit); ok; ok = it.Prev() {
-			_, _ = it.Key(), it.Value()
-		}
-	}); n != 0 {
-		t.Errorf("a scan allocates %v times", n)
 	}
 }
 
