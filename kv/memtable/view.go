@@ -92,16 +92,19 @@ func (it *iter) collect(x item) bool {
 			return true
 		}
 	}
-	for it.inRun() && compareItems(it.view.arena.cmp, it.view.chunks, &it.run[it.next], &x) < 0 != it.reverse {
+	for it.inRun() {
+		y := &it.run[it.next]
+		isBefore := y.abbr.Hi < x.abbr.Hi
+		if y.abbr.Hi == x.abbr.Hi {
+			isBefore = compareItems(it.view.arena.cmp, it.view.chunks, y, &x) < 0
+		}
+		if isBefore == it.reverse {
+			break
+		}
 		if !it.addNext() {
 			return false
 		}
 	}
-	return it.add(x)
-}
-
-// add adds an item and reports whether there is space for another.
-func (it *iter) add(x item) bool {
 	it.space = append(it.space, x)
 	return len(it.space) < it.want
 }
@@ -109,15 +112,15 @@ func (it *iter) add(x item) bool {
 // inRun reports whether there is an item at next.
 func (it *iter) inRun() bool { return uint(it.next) < uint(len(it.run)) }
 
-// addNext is add for the item at next.
+// addNext adds the item at next, and reports whether another is wanted.
 func (it *iter) addNext() bool {
-	x := it.run[it.next]
+	it.space = append(it.space, it.run[it.next])
 	if it.reverse {
 		it.next--
 	} else {
 		it.next++
 	}
-	return it.add(x)
+	return len(it.space) < it.want
 }
 
 // begin prepares for reading ahead, which after an absolute move is little.
