@@ -6,6 +6,7 @@ import (
 	"tempestkv/kv/base"
 	"tempestkv/kv/iterator"
 	"tempestkv/kv/manifest"
+	"tempestkv/kv/sst"
 )
 
 // levelIter walks tables that follow each other as one, and holds one of them
@@ -17,13 +18,13 @@ type levelIter struct {
 
 	at    int // index of the table, len(files) behind the end, -1 before the start
 	table *table
-	it    iterator.Internal // over files[at], nil where it is not open
-	begun bool              // there was an absolute call
+	it    *sst.Iter // over files[at], nil where it is not open
+	begun bool      // there was an absolute call
 	err   error
 	end   error // the first error of closing
 }
 
-var _ iterator.Internal = (*levelIter)(nil)
+var _ iterator.Batcher = (*levelIter)(nil)
 
 func newLevelIter(c *tableCache, files []*manifest.FileMeta, readAhead int) *levelIter {
 	return &levelIter{cache: c, files: files, readAhead: readAhead, at: -1}
@@ -132,7 +133,7 @@ func (l *levelIter) Next() bool {
 	case !l.begun || l.err != nil:
 		return false
 	case l.it != nil:
-		return l.forward(l.it.Next())
+		return l.it.Next() || l.forward(false)
 	case l.at < 0:
 		return l.open(0) && l.forward(l.it.First())
 	}
@@ -151,6 +152,9 @@ func (l *levelIter) Prev() bool {
 	}
 	return false
 }
+
+// Batch implements iterator.Batcher.
+func (l *levelIter) Batch(b *iterator.Batch, most int) { l.it.Batch(b, most) }
 
 // Valid implements iterator.Internal.
 func (l *levelIter) Valid() bool { return l.err == nil && l.it != nil && l.it.Valid() }

@@ -2,6 +2,7 @@ package kv
 
 import (
 	"encoding/binary"
+	"math"
 	"runtime"
 	"sync"
 	"sync/atomic"
@@ -59,10 +60,12 @@ type Scan struct {
 	ahead atomic.Int64
 	taken chan struct{}
 
-	run        []byte
-	key, value []byte
-	ended      bool
-	err        error
+	run           []byte // that Next walks
+	after         int    // offset in it behind the current entry
+	keyAt, keyEnd int    // of the current entry
+	valueAt       int
+	ended         bool
+	err           error
 }
 
 type scanRequest struct {
@@ -148,56 +151,37 @@ func (s *Scan) produce(rs *readState) {
 		// What a logical key shows depends on the keys before the bound too.
 		needed.Lower = nil
 	}
-	it := iterator.NewUser(rs.db.cmp, iterator.UserOptions{
+	rows := iterator.NewRows(rs.db.cmp, iterator.UserOptions{
 		At: rs.seq, Bounds: s.opts.Bounds, Filter: s.db.opts.Filter, Mask: rs.mask(),
-	}, rs.sources(needed, readAhead)...)
-	s.produced = s.walk(it)
-	if err := it.Close(); s.produced == nil {
+	}, s.opts.Reverse, rs.sources(needed, readAhead)...)
+	s.produced = s.walk(rows)
+	if err := rows.Close(); s.produced == nil {
 		s.produced = err
 	}
 }
 
-func (s *Scan) walk(it iterator.Iterator) error {
-	run := make([]byte, 0, min(s.opts.RunBytes, firstRunBytes))
+func (s *Scan) walk(rows iterator.Rows) error {
 	left := s.opts.Limit
-	ok := false
-	if s.opts.Reverse {
-		ok = it.Last()
-	} else {
-		ok = it.First()
+	if left == 0 {
+		left = math.MaxInt
 	}
-	for ok {
-		run = appendBytes(run, it.Key())
-		if s.opts.KeysOnly {
-			run = append(run, 0)
-		} else {
-			run = appendBytes(run, it.Value())
+	space := min(s.opts.RunBytes, firstRunBytes)
+	for {
+		run, n := rows.Append(make([]byte, 0, space), s.opts.RunBytes, left, s.opts.KeysOnly)
+		if err := rows.Error(); err != nil || n == 0 {
+			return err
 		}
-		if left--; left == 0 {
-			break
+		if err := s.send(run); err != nil {
+			return err
 		}
-		if len(run) >= s.opts.RunBytes {
-			if err := s.send(run); err != nil {
-				return err
-			}
-			run = make([]byte, 0, min(len(run), s.opts.RunBytes)+firstRunBytes)
-			// A host with one thread must not wait for all that can be read
-			// ahead before it hears of the first run.
-			runtime.Gosched()
+		if left -= n; left == 0 || len(run) < s.opts.RunBytes {
+			return nil
 		}
-		if s.opts.Reverse {
-			ok = it.Prev()
-		} else {
-			ok = it.Next()
-		}
+		space = min(len(run), s.opts.RunBytes) + firstRunBytes
+		// A host with one thread must not wait for all that can be read
+		// ahead before it hears of the first run.
+		runtime.Gosched()
 	}
-	if err := it.Error(); err != nil {
-		return err
-	}
-	if len(run) > 0 {
-		return s.send(run)
-	}
-	return nil
 }
 
 // send gives the reader a run. It waits while there is too much that it has not
@@ -265,32 +249,34 @@ func (s *Scan) NextRun() (run []byte, ok bool) {
 
 // Next moves to the next entry. false means the end or an error; see Error.
 func (s *Scan) Next() bool {
-	if len(s.run) == 0 {
-		run, ok := s.NextRun()
-		if !ok {
-			s.key, s.value = nil, nil
+	if s.after == len(s.run) {
+		s.run, _ = s.NextRun()
+		if s.after, s.keyAt, s.keyEnd, s.valueAt = 0, 0, 0, 0; len(s.run) == 0 {
 			return false
 		}
-		s.run = run
 	}
-	s.key = s.take()
-	s.value = s.take()
+	// Our own goroutine encoded it.
+	n, at := cutLength(s.run, s.after)
+	s.keyAt, s.keyEnd = at, at+n
+	n, s.valueAt = cutLength(s.run, at+n)
+	s.after = s.valueAt + n
 	return true
 }
 
-// take cuts the next bytes off the run, which our own goroutine encoded.
-func (s *Scan) take() []byte {
-	n, w := binary.Uvarint(s.run)
-	b := s.run[w : w+int(n) : w+int(n)]
-	s.run = s.run[w+int(n):]
-	return b
+// cutLength reads the length at an offset, and returns the offset behind it.
+func cutLength(run []byte, at int) (n, after int) {
+	if run[at] < 0x80 {
+		return int(run[at]), at + 1
+	}
+	length, w := binary.Uvarint(run[at:])
+	return int(length), at + w
 }
 
 // Key returns the key of the entry. It may be kept but not changed.
-func (s *Scan) Key() []byte { return s.key }
+func (s *Scan) Key() []byte { return s.run[s.keyAt:s.keyEnd:s.keyEnd] }
 
 // Value returns the value of the entry. It may be kept but not changed.
-func (s *Scan) Value() []byte { return s.value }
+func (s *Scan) Value() []byte { return s.run[s.valueAt:s.after:s.after] }
 
 // Error returns what ended the scan, nil if its range did. After Close it is
 // ErrClosed only where entries were still wanted.

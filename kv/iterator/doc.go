@@ -11,6 +11,15 @@
 // where that entry is a tombstone. Filter hides what the store's Filter says.
 // Bounds end the walk at the ends of a range.
 //
+// # Rows
+//
+// A layer costs as much for each entry as reading it does, above all in
+// WebAssembly, where calls are dear. So a scan, which goes one way, takes NewRows:
+// going forward with a comparer without suffixes it has no layers. It takes
+// entries from the sources in batches, where these are Batchers, and does what
+// the layers do in one loop; what it shows is the same. Everything else gets its
+// rows from the layers.
+//
 // # What is in the set
 //
 // Each layer shows a fixed, ordered set of entries. The set depends on the

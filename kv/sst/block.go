@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"tempestkv/kv/base"
+	"tempestkv/kv/iterator"
 )
 
 // Restart intervals. Readers take any.
@@ -208,6 +209,78 @@ func (b *blockIter) next() bool {
 	b.key = append(b.key[:shared], b.data[at:at+unshared]...)
 	b.value = b.data[at+unshared : end : end]
 	return true
+}
+
+// maxBatchBytes is how many bytes of keys a batch has at most, but for its last
+// entry.
+const maxBatchBytes = 16 << 10
+
+// batch puts the current entry of a data block, which entry accepts, and those
+// behind it into out, up to most entries, and moves to the last of them. It
+// stops before an entry that is damaged. Values stay where they are; keys are
+// put together one behind the other, in words of eight bytes: most of what is
+// to be copied is so short that a call would cost more.
+func (b *blockIter) batch(out *iterator.Batch, most int) {
+	const word = 8
+	d := b.data
+	entries, keys := out.Entries[:0], out.Keys[:cap(out.Keys)]
+	if len(keys) < len(b.key)+word {
+		keys = make([]byte, len(b.key)+word+maxBatchBytes/8)
+	}
+	off, after, shared := b.off, b.after, b.shared
+	start, end := 0, copy(keys, b.key) // of the last key in keys, with its trailer
+	valueAt := after - len(b.value)
+	for {
+		entries = append(entries, iterator.Entry{
+			Trailer: base.Trailer(binary.LittleEndian.Uint64(keys[end-base.TrailerSize:])),
+			KeyAt:   uint32(start), KeyEnd: uint32(end - base.TrailerSize),
+			ValueAt: uint32(valueAt), ValueEnd: uint32(after),
+		})
+		if len(entries) >= most || end >= maxBatchBytes || after >= len(d) {
+			break
+		}
+		var same, own, at, to int
+		if h := d[after:]; len(h) >= 3 && h[0]|h[1]|h[2] < 0x80 {
+			same, own, at = int(h[0]), int(h[1]), after+3
+			to = at + own + int(h[2])
+			if same > end-start || to > len(d) {
+				break
+			}
+		} else {
+			var ok bool
+			if same, own, at, to, ok = b.header(after, end-start); !ok {
+				b.bad = "" // the next move says so
+				break
+			}
+		}
+		size := same + own
+		if size < base.TrailerSize {
+			break
+		}
+		if len(keys) < end+size+2*word {
+			keys = append(keys, make([]byte, len(keys)+size+2*word)...)
+		}
+		for i := 0; i < same; i += word {
+			binary.LittleEndian.PutUint64(keys[end+i:], binary.LittleEndian.Uint64(keys[start+i:]))
+		}
+		if own <= 4*word && at+own+word <= len(d) {
+			for i := 0; i < own; i += word {
+				binary.LittleEndian.PutUint64(keys[end+same+i:], binary.LittleEndian.Uint64(d[at+i:]))
+			}
+		} else {
+			copy(keys[end+same:], d[at:at+own])
+		}
+		kind := base.Kind(keys[end+size-base.TrailerSize])
+		if !kind.IsEntry() || kind == base.KindPutExpiring && to-at-own < base.ExpirySize {
+			break
+		}
+		off, after, shared = after, to, same
+		start, end, valueAt = end, end+size, at+own
+	}
+	out.Entries, out.Keys, out.Values = entries, keys, d
+	b.off, b.after, b.shared, b.behind = off, after, shared, b.behind[:0]
+	b.key = append(b.key[:0], keys[start:end]...)
+	b.value = d[valueAt:after:after]
 }
 
 func (b *blockIter) prev() bool {

@@ -201,6 +201,14 @@ func TestDamageUnderRightChecksums(t *testing.T) {
 				t.Errorf("%s: %d rows, %v", name, len(rows), err)
 			}
 		}
+		rows, err := collect(r.NewIter(), false)
+		for _, most := range []int{1, 2, 100} {
+			got, batchErr := collectBatches(r.NewIter(), most)
+			mustEqual(t, got, rows)
+			if (err == nil) != (batchErr == nil) || err != nil && err.Error() != batchErr.Error() {
+				t.Errorf("%s: batches of %d end with %v, want %v", name, most, batchErr, err)
+			}
+		}
 		for _, key := range []string{"a", "a1", "a2", "a3", "k", "z"} {
 			if _, _, err := r.Get([]byte(key), base.MaxSeqNum); err != nil && !isCorruption(err) {
 				t.Errorf("%s: Get gives %v", name, err)

@@ -156,9 +156,15 @@ func readFuzzed(t *testing.T, f *memFile) {
 	meta, verifyErr := r.Verify()
 	check(verifyErr)
 	for _, reverse := range []bool{false, true} {
-		for _, it := range []*iter{newIter(r, 0), newIter(r, pieceBytes)} {
+		for _, it := range []*Iter{newIter(r, 0), newIter(r, pieceBytes)} {
 			rows, err := collect(it, reverse)
 			check(err)
+			if !reverse {
+				got, batchErr := collectBatches(it, 7)
+				if mustEqual(t, got, rows); (err == nil) != (batchErr == nil) {
+					t.Fatalf("batches end with %v, single entries with %v", batchErr, err)
+				}
+			}
 			if verifyErr == nil && (err != nil || len(rows) != meta.Entries) {
 				t.Fatalf("Verify counts %d entries, reverse %t finds %d, %v", meta.Entries, reverse, len(rows), err)
 			}

@@ -123,6 +123,25 @@ func collect(it iterator.Internal, reverse bool) (rows []row, err error) {
 	return rows, it.Error()
 }
 
+// collectBatches is collect from the first row on, in batches of at most so many.
+func collectBatches(it *Iter, most int) (rows []row, err error) {
+	var b iterator.Batch
+	for ok := it.First(); ok; ok = it.Next() {
+		it.Batch(&b, most)
+		rows = append(rows, batchRows(&b)...)
+	}
+	return rows, it.Error()
+}
+
+// batchRows copies the rows of a batch.
+func batchRows(b *iterator.Batch) (rows []row) {
+	for _, e := range b.Entries {
+		k := base.InternalKey{UserKey: b.Keys[e.KeyAt:e.KeyEnd], Trailer: e.Trailer}
+		rows = append(rows, row{Key: copyKey(base.InternalKey{}, k), Value: string(b.Values[e.ValueAt:e.ValueEnd])})
+	}
+	return rows
+}
+
 func mustEqual(t tester, got, want []row) {
 	t.Helper()
 	if len(got) != len(want) {
@@ -138,7 +157,14 @@ func mustEqual(t tester, got, want []row) {
 // mustScan wants a table to have just these rows, whichever way they are read.
 func mustScan(t tester, r *Reader, want []row) {
 	t.Helper()
-	for i, it := range []iterator.Internal{r.NewIter(), r.NewIterWithReadAhead(0)} {
+	for i, it := range []*Iter{r.NewIter(), r.NewIterWithReadAhead(0)} {
+		for _, most := range []int{1, 3, 1000} {
+			got, err := collectBatches(it, most)
+			if err != nil {
+				t.Fatalf("iterator %d, batches of %d: %v", i, most, err)
+			}
+			mustEqual(t, got, want)
+		}
 		for _, reverse := range []bool{false, true} {
 			got, err := collect(it, reverse)
 			if err != nil {

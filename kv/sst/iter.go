@@ -15,8 +15,9 @@ const (
 	afterLast
 )
 
-// iter walks the index, and in it the data block of the current index entry.
-type iter struct {
+// Iter is an iterator over a table. It walks the index, and in it the data block
+// of the current index entry.
+type Iter struct {
 	r           *Reader
 	index, data blockIter
 	loaded      handle // the block in data; its offset is -1 for none
@@ -29,26 +30,26 @@ type iter struct {
 	piece piece
 }
 
-var _ iterator.Internal = (*iter)(nil)
+var _ iterator.Batcher = (*Iter)(nil)
 
 // NewIter returns an iterator that reads block by block, through the cache: the
 // one for seeking. A positioning call fails with what Get fails with.
-func (r *Reader) NewIter() iterator.Internal { return newIter(r, 0) }
+func (r *Reader) NewIter() *Iter { return newIter(r, 0) }
 
 // NewIterWithReadAhead returns an iterator that reads the file in pieces of at
 // least the given size in bytes, and of at least 64 KiB, in the direction it is
 // walked: the one for long scans. It takes blocks from the cache, but adds none
 // and does not count as use.
-func (r *Reader) NewIterWithReadAhead(bytes int) iterator.Internal {
+func (r *Reader) NewIterWithReadAhead(bytes int) *Iter {
 	return newIter(r, max(int64(bytes), pieceBytes))
 }
 
-func newIter(r *Reader, ahead int64) *iter {
-	return &iter{r: r, ahead: ahead, loaded: handle{off: -1}}
+func newIter(r *Reader, ahead int64) *Iter {
+	return &Iter{r: r, ahead: ahead, loaded: handle{off: -1}}
 }
 
 // begin starts an absolute move.
-func (it *iter) begin() bool {
+func (it *Iter) begin() bool {
 	it.place, it.err = unpositioned, nil
 	if it.closed {
 		it.err = base.ErrClosed
@@ -61,13 +62,13 @@ func (it *iter) begin() bool {
 }
 
 // fail ends a move with an error.
-func (it *iter) fail(err error) bool {
+func (it *Iter) fail(err error) bool {
 	it.place, it.err = unpositioned, err
 	return false
 }
 
 // load brings the data block of the current index entry.
-func (it *iter) load(reverse bool) bool {
+func (it *Iter) load(reverse bool) bool {
 	h, err := it.r.handle(&it.index)
 	if err != nil {
 		return it.fail(err)
@@ -92,7 +93,7 @@ func (it *iter) load(reverse bool) bool {
 
 // scan returns the contents of a data block, valid until the next call: from
 // the cache, or from a large piece of the file.
-func (it *iter) scan(h handle, reverse bool) ([]byte, error) {
+func (it *Iter) scan(h handle, reverse bool) ([]byte, error) {
 	r := it.r
 	if c := r.opts.Cache; c != nil {
 		if b := c.peek(r.opts.FileNum, h.off); b != nil {
@@ -115,7 +116,7 @@ func (it *iter) scan(h handle, reverse bool) ([]byte, error) {
 
 // take ends a move inside the data block, which came to an entry if ok. If not
 // it goes on to the next block, or the one before.
-func (it *iter) take(ok, reverse bool) bool {
+func (it *Iter) take(ok, reverse bool) bool {
 	for !ok {
 		if it.data.bad != "" {
 			return it.fail(it.r.corrupt(it.loaded.off, it.data.bad))
@@ -145,7 +146,7 @@ func (it *iter) take(ok, reverse bool) bool {
 }
 
 // end ends a move for which the index has no more blocks.
-func (it *iter) end(reverse bool) bool {
+func (it *Iter) end(reverse bool) bool {
 	if it.index.bad != "" {
 		return it.fail(it.r.corrupt(it.r.indexAt, it.index.bad))
 	}
@@ -156,7 +157,8 @@ func (it *iter) end(reverse bool) bool {
 	return false
 }
 
-func (it *iter) SeekGE(key []byte) bool {
+// SeekGE implements iterator.Internal.
+func (it *Iter) SeekGE(key []byte) bool {
 	if !it.begin() {
 		return false
 	}
@@ -167,7 +169,8 @@ func (it *iter) SeekGE(key []byte) bool {
 	return it.load(false) && it.take(it.data.seek(cmp, key, maxTrailer), false)
 }
 
-func (it *iter) SeekLT(key []byte) bool {
+// SeekLT implements iterator.Internal.
+func (it *Iter) SeekLT(key []byte) bool {
 	if !it.begin() {
 		return false
 	}
@@ -185,7 +188,8 @@ func (it *iter) SeekLT(key []byte) bool {
 	return it.take(it.data.bad == "" && it.data.prev(), true)
 }
 
-func (it *iter) First() bool {
+// First implements iterator.Internal.
+func (it *Iter) First() bool {
 	if !it.begin() {
 		return false
 	}
@@ -195,7 +199,8 @@ func (it *iter) First() bool {
 	return it.load(false) && it.take(it.data.first(), false)
 }
 
-func (it *iter) Last() bool {
+// Last implements iterator.Internal.
+func (it *Iter) Last() bool {
 	if !it.begin() {
 		return false
 	}
@@ -205,7 +210,8 @@ func (it *iter) Last() bool {
 	return it.load(true) && it.take(it.data.last(), true)
 }
 
-func (it *iter) Next() bool {
+// Next implements iterator.Internal.
+func (it *Iter) Next() bool {
 	switch it.place {
 	case onEntry:
 		return it.take(it.data.next(), false)
@@ -215,7 +221,8 @@ func (it *iter) Next() bool {
 	return false
 }
 
-func (it *iter) Prev() bool {
+// Prev implements iterator.Internal.
+func (it *Iter) Prev() bool {
 	switch it.place {
 	case onEntry:
 		return it.take(it.data.prev(), true)
@@ -225,14 +232,28 @@ func (it *iter) Prev() bool {
 	return false
 }
 
-func (it *iter) Valid() bool           { return it.place == onEntry }
-func (it *iter) Key() base.InternalKey { return it.key }
-func (it *iter) Value() []byte         { return it.data.value }
-func (it *iter) Error() error          { return it.err }
+// Batch implements iterator.Batcher: it does not go beyond the current block.
+func (it *Iter) Batch(b *iterator.Batch, most int) {
+	it.data.batch(b, most)
+	it.key, _ = it.data.entry()
+}
 
-func (it *iter) Close() error {
+// Valid implements iterator.Internal.
+func (it *Iter) Valid() bool { return it.place == onEntry }
+
+// Key implements iterator.Internal.
+func (it *Iter) Key() base.InternalKey { return it.key }
+
+// Value implements iterator.Internal.
+func (it *Iter) Value() []byte { return it.data.value }
+
+// Error implements iterator.Internal.
+func (it *Iter) Error() error { return it.err }
+
+// Close implements iterator.Internal.
+func (it *Iter) Close() error {
 	if !it.closed {
-		*it = iter{err: it.err, closed: true}
+		*it = Iter{err: it.err, closed: true}
 	}
 	return it.err
 }

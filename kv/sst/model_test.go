@@ -28,8 +28,9 @@ func TestModel(t *testing.T) {
 		}
 		mustScan(t, r, rows)
 		key := drawKey()
-		for _, it := range []iterator.Internal{r.NewIter(), r.NewIterWithReadAhead(1)} {
+		for _, it := range []*Iter{r.NewIter(), r.NewIterWithReadAhead(1)} {
 			itertest.Walk(t, cmp, it, rows, key, 30)
+			walkBatches(t, cmp, it, rows, key)
 		}
 		for _, row := range rows {
 			mustGet(t, r, rows, row.Key.UserKey, base.MaxSeqNum)
@@ -41,6 +42,44 @@ func TestModel(t *testing.T) {
 		}
 		checkOffsets(t, r, rows)
 	})
+}
+
+// walkBatches makes random moves on it, takes a batch after some of them, and
+// compares with a cursor in rows, which goes through the batch step by step.
+func walkBatches(t *rapid.T, cmp *base.Comparer, it *Iter, rows []row, key *rapid.Generator[[]byte]) {
+	c := itertest.NewCursor(cmp, rows)
+	var b iterator.Batch
+	c.Move("first", nil)
+	it.First()
+	for range rapid.IntRange(1, 30).Draw(t, "moves") {
+		name := rapid.SampledFrom([]string{"seek-ge", "seek-lt", "first", "next", "next", "prev"}).Draw(t, "move")
+		k := key.Draw(t, "seek")
+		want, wantOK := c.Move(name, k)
+		if ok := itertest.Move(it, name, k); ok != wantOK || it.Error() != nil {
+			t.Fatalf("%s %q: %t, %v; want %t", name, k, ok, it.Error(), wantOK)
+		}
+		if !wantOK {
+			continue
+		}
+		if most := rapid.IntRange(0, 40).Draw(t, "batch"); most > 0 {
+			it.Batch(&b, most)
+			got := batchRows(&b)
+			if len(got) == 0 || len(got) > most {
+				t.Fatalf("a batch of %d rows, at most %d were wanted", len(got), most)
+			}
+			for i, r := range got {
+				if i > 0 {
+					want, wantOK = c.Move("next", nil)
+				}
+				if !wantOK || !r.Equal(want) {
+					t.Fatalf("row %d of a batch is %v, want %v", i, r, want)
+				}
+			}
+		}
+		if got := itertest.At(it); !it.Valid() || !got.Equal(want) {
+			t.Fatalf("at %v, want %v", got, want)
+		}
+	}
 }
 
 func checkMeta(t tester, got Meta, f *memFile, rows []row) {
