@@ -804,3 +804,42 @@ func TestEveryErrorHasACode(t *testing.T) {
 		t.Error(got)
 	}
 }
+
+func TestCountWithoutRuns(t *testing.T) {
+	db := open(t, vfs.NewMem(), nil)
+	for i := range 2500 {
+		put(t, db, fmt.Sprintf("key%05d", i), "v")
+	}
+	snapshot, err := db.Snapshot(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer snapshot.Close()
+	if err := db.Flush(ctx); err != nil {
+		t.Fatal(err)
+	}
+	for i := range 500 {
+		if _, err := db.Delete(ctx, fmt.Appendf(nil, "key%05d", 5*i), nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	between := iterator.Bounds{Lower: []byte("key00100"), Upper: []byte("key02400"), UpperInclusive: true}
+	for _, c := range []struct {
+		at     *kv.Snapshot
+		bounds iterator.Bounds
+		want   uint64
+	}{{nil, iterator.Bounds{}, 2000}, {snapshot, iterator.Bounds{}, 2500}, {nil, between, 1840}, {snapshot, between, 2301}} {
+		if n, err := db.Count(ctx, c.at, c.bounds); err != nil || n != c.want {
+			t.Errorf("%d, %v; want %d", n, err, c.want)
+		}
+	}
+	if st, err := db.Stats(ctx); err != nil || st.OpenScans != 0 {
+		t.Errorf("%d scans are open, %v", st.OpenScans, err)
+	}
+	if err := db.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if n, err := db.Count(ctx, nil, iterator.Bounds{}); !errors.Is(err, kv.ErrClosed) {
+		t.Errorf("closed: %d, %v", n, err)
+	}
+}

@@ -196,14 +196,14 @@ func (db *DB) tableRangeSize(f *manifest.FileMeta, b iterator.Bounds) (uint64, e
 // Count returns how many keys there are within b, at a snapshot or at present
 // (nil). It walks them.
 func (db *DB) Count(ctx Context, at *Snapshot, b iterator.Bounds) (uint64, error) {
-	s, err := db.scan(ctx, at, &ScanOptions{Bounds: b, KeysOnly: true})
+	s, err := db.requestScan(ctx, scanRequest{opts: ScanOptions{Bounds: b}, at: at, isCount: true})
 	if err != nil {
 		return 0, err
 	}
 	defer s.Close()
-	var n uint64
-	for s.Next() {
-		n++
+	s.NextRun() // there is none: this waits for the end
+	if err := s.Error(); err != nil {
+		return 0, err
 	}
-	return n, s.Error()
+	return s.counted, nil
 }

@@ -55,6 +55,11 @@ type Scan struct {
 
 	produced error // set before runs is closed
 
+	// isCount makes it count the entries, and send none: counted is set before
+	// runs is closed.
+	isCount bool
+	counted uint64
+
 	// ahead is how many bytes of runs wait to be read; taken is signalled when
 	// one is.
 	ahead atomic.Int64
@@ -69,9 +74,10 @@ type Scan struct {
 }
 
 type scanRequest struct {
-	opts   ScanOptions
-	at     *Snapshot // nil for the newest state
-	answer chan scanAnswer
+	opts    ScanOptions
+	at      *Snapshot // nil for the newest state
+	isCount bool
+	answer  chan scanAnswer
 }
 
 type scanAnswer struct {
@@ -87,10 +93,15 @@ type scanAnswer struct {
 func (db *DB) Scan(ctx Context, opts *ScanOptions) (*Scan, error) { return db.scan(ctx, nil, opts) }
 
 func (db *DB) scan(ctx Context, at *Snapshot, opts *ScanOptions) (*Scan, error) {
-	r := scanRequest{at: at, answer: make(chan scanAnswer, 1)}
+	r := scanRequest{at: at}
 	if opts != nil {
 		r.opts = *opts
 	}
+	return db.requestScan(ctx, r)
+}
+
+func (db *DB) requestScan(ctx Context, r scanRequest) (*Scan, error) {
+	r.answer = make(chan scanAnswer, 1)
 	if r.opts.Limit < 0 || r.opts.RunBytes < 0 {
 		return nil, base.Wrap(ErrInvalidArgument, "a scan's limits are not negative", nil)
 	}
@@ -121,11 +132,12 @@ func (db *DB) startScan(r scanRequest) {
 	}
 	db.openScans.Add(1)
 	s := &Scan{
-		db:    db,
-		opts:  r.opts,
-		runs:  make(chan []byte, ScanRunsAhead),
-		quit:  make(chan struct{}),
-		taken: make(chan struct{}, 1),
+		db:      db,
+		opts:    r.opts,
+		isCount: r.isCount,
+		runs:    make(chan []byte, ScanRunsAhead),
+		quit:    make(chan struct{}),
+		taken:   make(chan struct{}, 1),
 	}
 	db.bg.running.Add(1)
 	go s.produce(db.acquireReadState(r.at))
@@ -154,7 +166,11 @@ func (s *Scan) produce(rs *readState) {
 	rows := iterator.NewRows(rs.db.cmp, iterator.UserOptions{
 		At: rs.seq, Bounds: s.opts.Bounds, Filter: s.db.opts.Filter, Mask: rs.mask(),
 	}, s.opts.Reverse, rs.sources(needed, readAhead)...)
-	s.produced = s.walk(rows)
+	if s.isCount {
+		s.produced = s.count(rows)
+	} else {
+		s.produced = s.walk(rows)
+	}
 	if err := rows.Close(); s.produced == nil {
 		s.produced = err
 	}
@@ -180,6 +196,26 @@ func (s *Scan) walk(rows iterator.Rows) error {
 		space = min(len(run), s.opts.RunBytes) + firstRunBytes
 		// A host with one thread must not wait for all that can be read
 		// ahead before it hears of the first run.
+		runtime.Gosched()
+	}
+}
+
+// countStep is how many entries are counted before others have their turn.
+const countStep = 1000
+
+func (s *Scan) count(rows iterator.Rows) error {
+	for {
+		n := rows.Skip(countStep)
+		if s.counted += uint64(n); n < countStep {
+			return rows.Error()
+		}
+		select {
+		case <-s.quit:
+			return ErrClosed
+		case <-s.db.ended:
+			return s.db.fate
+		default:
+		}
 		runtime.Gosched()
 	}
 }
@@ -255,19 +291,21 @@ func (s *Scan) Next() bool {
 			return false
 		}
 	}
-	// Our own goroutine encoded it.
-	n, at := cutLength(s.run, s.after)
+	// Our own goroutine encoded it. Nearly all lengths are of one byte.
+	n, at := int(s.run[s.after]), s.after+1
+	if n >= 0x80 {
+		n, at = cutLength(s.run, s.after)
+	}
 	s.keyAt, s.keyEnd = at, at+n
-	n, s.valueAt = cutLength(s.run, at+n)
-	s.after = s.valueAt + n
+	if n, at = int(s.run[s.keyEnd]), s.keyEnd+1; n >= 0x80 {
+		n, at = cutLength(s.run, s.keyEnd)
+	}
+	s.valueAt, s.after = at, at+n
 	return true
 }
 
 // cutLength reads the length at an offset, and returns the offset behind it.
 func cutLength(run []byte, at int) (n, after int) {
-	if run[at] < 0x80 {
-		return int(run[at]), at + 1
-	}
 	length, w := binary.Uvarint(run[at:])
 	return int(length), at + w
 }
