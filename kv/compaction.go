@@ -230,7 +230,7 @@ func (j *job) compact(c *compaction) error {
 		its = append(its, newLevelIter(db.tables, c.below, compactionReadAhead))
 	}
 	it := &compactionIter{
-		cmp: db.cmp, it: iterator.NewMerging(db.cmp, its...), snapshots: c.snapshots,
+		cmp: db.cmp, it: iterator.NewMerge(db.cmp, its...), snapshots: c.snapshots,
 		isBase: isBase(c.version, db.cmp, c.output), now: c.now, filter: db.opts.Filter,
 	}
 	if ts := c.version.RangeTombstones(); len(ts) > 0 {

@@ -23,7 +23,7 @@ import (
 // has expired, or what the store's filter hides.
 type compactionIter struct {
 	cmp       *base.Comparer
-	it        iterator.Internal
+	it        compactionInput
 	snapshots []base.SeqNum // ascending
 
 	// isBase reports whether nothing of a user key lies below the output.
@@ -42,6 +42,17 @@ type compactionIter struct {
 	started bool
 	dropped base.SeqNum // the newest of the tombstones left out
 	bytes   int64       // of the entries seen
+}
+
+// compactionInput is what a compaction reads, forward and once: an
+// iterator.Merge, or any iterator.Internal.
+type compactionInput interface {
+	First() bool
+	Next() bool
+	Key() base.InternalKey
+	Value() []byte
+	Error() error
+	Close() error
 }
 
 // next moves to the next entry that is kept. Its key and value are valid until

@@ -45,6 +45,17 @@ func BenchmarkUser(b *testing.B) {
 				}
 				perEntry(b)
 			})
+			b.Run("rows/"+name, func(b *testing.B) {
+				run := make([]byte, 0, 1<<14)
+				b.ReportAllocs()
+				for b.Loop() {
+					rows := iterator.NewRows(cmp, iterator.UserOptions{At: base.MaxSeqNum, Bounds: bounds}, false, iters(sources)...)
+					for n := 1; n > 0; {
+						run, n = rows.Append(run[:0], 1<<14, benchEntries, false)
+					}
+				}
+				perEntry(b)
+			})
 			b.Run("reverse/"+name, func(b *testing.B) {
 				b.ReportAllocs()
 				for b.Loop() {

@@ -18,7 +18,8 @@
 // going forward with a comparer without suffixes it has no layers. It takes
 // entries from the sources in batches, where these are Batchers, and does what
 // the layers do in one loop; what it shows is the same. Everything else gets its
-// rows from the layers.
+// rows from the layers. Merge is the lower half of that: what NewMerging shows, for
+// compactions, which go forward too.
 //
 // # What is in the set
 //

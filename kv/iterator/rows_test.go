@@ -126,6 +126,51 @@ func readRun(t *rapid.T, run []byte) []row {
 	return out
 }
 
+// drawSources returns the sources of d twice: as they are, and some of them with
+// batches. Unless reverse, some fail.
+func drawSources(t *rapid.T, d db, reverse bool) (plain, sources []iterator.Internal) {
+	for _, rows := range d.groups {
+		rows = modelMerging(d.cmp, [][]row{rows})
+		s := strict{cmp: d.cmp, rows: rows, pos: -1, failAt: math.MaxInt}
+		if !reverse && rapid.IntRange(0, 4).Draw(t, "fails") == 0 {
+			s.failAt = rapid.IntRange(0, len(rows)).Draw(t, "fail at")
+		}
+		twin := s
+		plain = append(plain, &twin)
+		if rapid.Bool().Draw(t, "batches") {
+			sources = append(sources, &batching{strict: s, size: rapid.IntRange(1, 9).Draw(t, "batch size")})
+		} else {
+			sources = append(sources, &s)
+		}
+	}
+	return plain, sources
+}
+
+func TestMergeIsWhatNewMergingShows(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		d := drawDB(t)
+		plain, sources := drawSources(t, d, false)
+		want, got := iterator.NewMerging(d.cmp, plain...), iterator.NewMerge(d.cmp, sources...)
+		wantOK, ok := want.First(), got.First()
+		for wantOK && ok {
+			a := row{Key: want.Key(), Value: string(want.Value())}
+			if b := (row{Key: got.Key(), Value: string(got.Value())}); !b.Equal(a) {
+				t.Fatalf("came to %v, want %v", b, a)
+			}
+			wantOK, ok = want.Next(), got.Next()
+		}
+		if ok || wantOK || got.Next() {
+			t.Fatalf("goes on %t, want %t", ok, wantOK)
+		}
+		if a, b := got.Error(), want.Error(); (a == nil) != (b == nil) || a != nil && !errors.Is(a, errInjected) {
+			t.Fatalf("error %v, want %v", a, b)
+		}
+		if err := got.Error(); got.Close() != err || got.Next() || got.Close() != err {
+			t.Fatal("Close does not return the first error")
+		}
+	})
+}
+
 // TestRowsAreWhatNewUserShows compares both, over sources that hand out entries
 // one by one or in batches, and that may fail somewhere.
 func TestRowsAreWhatNewUserShows(t *testing.T) {
@@ -136,22 +181,7 @@ func TestRowsAreWhatNewUserShows(t *testing.T) {
 			o.Filter = hidesH
 		}
 		reverse := rapid.IntRange(0, 4).Draw(t, "direction") == 0
-		// Two of each, the same.
-		var plain, sources []iterator.Internal
-		for _, rows := range d.groups {
-			rows = modelMerging(d.cmp, [][]row{rows})
-			s := strict{cmp: d.cmp, rows: rows, pos: -1, failAt: math.MaxInt}
-			if !reverse && rapid.IntRange(0, 4).Draw(t, "fails") == 0 {
-				s.failAt = rapid.IntRange(0, len(rows)).Draw(t, "fail at")
-			}
-			twin := s
-			plain = append(plain, &twin)
-			if rapid.Bool().Draw(t, "batches") {
-				sources = append(sources, &batching{strict: s, size: rapid.IntRange(1, 9).Draw(t, "batch size")})
-			} else {
-				sources = append(sources, &s)
-			}
-		}
+		plain, sources := drawSources(t, d, reverse)
 		withMask := func() iterator.UserOptions {
 			o := o
 			m, _ := d.mask() // a cursor is for one walk
