@@ -42,6 +42,10 @@ const (
 // are short.
 const firstRunBytes = 2 << 10
 
+// spareRuns is how many runs wait to be used again. A reader that is as fast as
+// what it reads leaves one or two.
+const spareRuns = 4
+
 // Scan walks the entries of one moment. A goroutine of its own reads ahead, up
 // to ScanRunsAhead runs and ScanBytesAhead bytes, so that a reader that stands still holds up nobody.
 // It must be closed. Its methods are for one goroutine, but Close may be
@@ -64,6 +68,9 @@ type Scan struct {
 	// one is.
 	ahead atomic.Int64
 	taken chan struct{}
+
+	// spare has runs that Next has walked, for others to come.
+	spare chan []byte
 
 	run           []byte // that Next walks
 	after         int    // offset in it behind the current entry
@@ -138,6 +145,7 @@ func (db *DB) startScan(r scanRequest) {
 		runs:    make(chan []byte, ScanRunsAhead),
 		quit:    make(chan struct{}),
 		taken:   make(chan struct{}, 1),
+		spare:   make(chan []byte, spareRuns),
 	}
 	db.bg.running.Add(1)
 	go s.produce(db.acquireReadState(r.at))
@@ -183,7 +191,7 @@ func (s *Scan) walk(rows iterator.Rows) error {
 	}
 	space := min(s.opts.RunBytes, firstRunBytes)
 	for {
-		run, n := rows.Append(make([]byte, 0, space), s.opts.RunBytes, left, s.opts.KeysOnly)
+		run, n := rows.Append(s.space(space), s.opts.RunBytes, left, s.opts.KeysOnly)
 		if err := rows.Error(); err != nil || n == 0 {
 			return err
 		}
@@ -198,6 +206,18 @@ func (s *Scan) walk(rows iterator.Rows) error {
 		// ahead before it hears of the first run.
 		runtime.Gosched()
 	}
+}
+
+// space returns an empty run with room for about so many bytes.
+func (s *Scan) space(size int) []byte {
+	select {
+	case run := <-s.spare:
+		if cap(run) <= 2*size {
+			return run[:0]
+		}
+	default:
+	}
+	return make([]byte, 0, size)
 }
 
 // countStep is how many entries are counted before others have their turn.
@@ -286,6 +306,12 @@ func (s *Scan) NextRun() (run []byte, ok bool) {
 // Next moves to the next entry. false means the end or an error; see Error.
 func (s *Scan) Next() bool {
 	if s.after == len(s.run) {
+		if s.run != nil {
+			select {
+			case s.spare <- s.run:
+			default:
+			}
+		}
 		s.run, _ = s.NextRun()
 		if s.after, s.keyAt, s.keyEnd, s.valueAt = 0, 0, 0, 0; len(s.run) == 0 {
 			return false
@@ -310,10 +336,11 @@ func cutLength(run []byte, at int) (n, after int) {
 	return int(length), at + w
 }
 
-// Key returns the key of the entry. It may be kept but not changed.
+// Key returns the key of the entry. It must not be changed, and is valid until the
+// next call of Next.
 func (s *Scan) Key() []byte { return s.run[s.keyAt:s.keyEnd:s.keyEnd] }
 
-// Value returns the value of the entry. It may be kept but not changed.
+// Value returns the value of the entry, as Key its key.
 func (s *Scan) Value() []byte { return s.run[s.valueAt:s.after:s.after] }
 
 // Error returns what ended the scan, nil if its range did. After Close it is
