@@ -201,6 +201,19 @@ type Shrinker interface {
 	Shrink(maxBytes int64) (movedBytes int64, err error)
 }
 
+// Reserver is an FS that can keep space back, for a time when there is no other.
+type Reserver interface {
+	// Reserve makes the FS keep bytes of free space from everything that would
+	// take it, in place of what it has kept until now. base.ErrQuota where there
+	// is less: then it keeps what there is. What is kept is forgotten when the FS
+	// is closed.
+	Reserve(bytes int64) error
+
+	// Release makes it keep no more than so many bytes, at once and without a
+	// device call.
+	Release(bytes int64)
+}
+
 // File is an open file: bytes that are appended and read anywhere.
 type File interface {
 	// Append writes p behind the last byte, where ReadAt finds it at once.

@@ -86,6 +86,14 @@ func (v *Volume) checkSpace() error {
 			return bad(e, "what is kept for a catalog is behind the file")
 		}
 	}
+	for _, e := range v.reserve {
+		if err := take(e, "what is kept back"); err != nil {
+			return err
+		}
+		if e.end() > v.wholePages() {
+			return bad(e, "what is kept back is behind the file")
+		}
+	}
 	for _, f := range v.files {
 		if err := takeFile(f); err != nil {
 			return err

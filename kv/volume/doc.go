@@ -70,6 +70,9 @@
 // the host has no space for data, any hole does, if need be after a commit that
 // frees what the older superblock's generation alone still uses.
 //
+// Volume.Reserve keeps more pages in the same way, for whoever knows when they are
+// needed most.
+//
 // # Images
 //
 // A backup is an image: a volume written from its start to its end, whose files

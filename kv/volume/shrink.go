@@ -115,8 +115,11 @@ func (v *Volume) waitsForCommit() bool {
 		}
 	}
 	after.moveAhead(v.ahead, v.catalog.count, v.wholePages())
-	end, pages := after.end(), v.filePages()
-	return pages-min(end, pages) > 2*v.keepFree || after.worthShrinking(pages)
+	for _, e := range v.reserve {
+		after.free(e)
+	}
+	after.takeFirst(v.kept(), v.wholePages())
+	return v.isLong(after.end()) || after.worthShrinking(v.filePages())
 }
 
 // worthShrinking reports whether so much of a file of so many pages is free,

@@ -74,6 +74,7 @@ type Volume struct {
 	epoch   uint64
 	catalog extent // of gen
 	ahead   ahead
+	reserve []extent // see Reserve; all of them are inside the file
 	given   []givenUp
 
 	// writes counts writes that have returned; synced is how many of them a
@@ -101,6 +102,7 @@ var (
 	_ vfs.FS            = (*Volume)(nil)
 	_ vfs.BatchRemover  = (*Volume)(nil)
 	_ vfs.Shrinker      = (*Volume)(nil)
+	_ vfs.Reserver      = (*Volume)(nil)
 	_ vfs.SpaceReporter = (*Volume)(nil)
 )
 
@@ -495,11 +497,15 @@ func (v *Volume) giveUp(extents []extent, gen uint64) {
 func (v *Volume) trim() {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	end := v.space.end()
-	if v.closed || v.filePages()-min(end, v.filePages()) <= 2*v.keepFree {
+	if v.closed {
 		return
 	}
-	size := int64(end+v.keepFree) * PageSize
+	v.keepInside(v.kept())
+	end := v.space.end()
+	if !v.isLong(end) {
+		return
+	}
+	size := int64(end+v.keepFree-min(v.keepFree, v.kept())) * PageSize
 	v.trimming = true
 	v.enter()
 	v.mu.Unlock()
@@ -512,6 +518,13 @@ func (v *Volume) trim() {
 	v.trimming = false
 	v.leave()
 	v.changed.Broadcast()
+}
+
+// isLong reports whether so much is free behind end, up to where the file is in
+// use, that its end should be cut off. Needs mu.
+func (v *Volume) isLong(end uint32) bool {
+	pages := v.filePages()
+	return pages-min(end, pages) > 2*v.keepFree-min(v.keepFree, v.kept())
 }
 
 // waitForTrim returns once no page is being cut off that its caller could
