@@ -249,15 +249,24 @@ func (db *DB) schedule() {
 	if !db.backoff {
 		db.sweepLeft()
 	}
+	if db.rescue != nil {
+		db.stopShrink.Store(true)
+		db.goOnRescue()
+		return
+	}
 	if len(db.imm) > 0 && db.flushDone.Load() == nil && !db.backoff {
 		db.startFlush(db.imm[0])
 	}
-	if db.compacting == nil && !db.backoff && !(errors.Is(db.backgroundErr, ErrQuota) && db.flushDone.Load() != nil) {
+	isFull := db.isLent || errors.Is(db.backgroundErr, ErrQuota)
+	if db.compacting == nil && !db.backoff && !(isFull && db.flushDone.Load() != nil) {
 		// Where there is no space left, a flush needs less of it, and may
 		// give some back.
 		if c := db.pickCompaction(); c != nil {
 			db.startCompaction(c)
 		}
+	}
+	if db.isLent && db.takeBackDue && !db.isStepping() {
+		db.takeBack()
 	}
 	isIdle := len(db.imm) == 0 && db.compacting == nil
 	db.stopShrink.Store(!isIdle)
@@ -321,6 +330,8 @@ func (db *DB) edit(e *manifest.VersionEdit) error {
 	}
 	db.doubtful = nil
 	db.backgroundErr, db.backoff = nil, false
+	db.edits++
+	db.takeBackDue = true
 	if len(e.NewRanges)+len(e.DeletedRanges)+len(db.manifest.Version().RangeTombstones()) > 0 {
 		db.installRanges()
 		db.sweepRanges()
@@ -439,6 +450,7 @@ func (db *DB) collected(freed bool) {
 		return
 	}
 	db.freed++
+	db.takeBackDue = true
 	if errors.Is(db.backgroundErr, ErrQuota) {
 		db.backoff = false
 	}
@@ -474,15 +486,27 @@ func (db *DB) startFlush(l *layer) {
 		isBase: func([]byte) bool { return false },
 		ranges: rangedel.NewCursor(sets...), now: db.expired(), filter: db.opts.Filter,
 	}
+	var v *manifest.Version
+	if db.isLent || l.last <= db.rescued {
+		// Tombstones of what a rescue has removed need no space either.
+		v = db.manifest.Version()
+		v.Ref()
+	}
 	size := int64(l.bytes())
 	db.spawn(func() {
+		end := func() error { return nil }
+		if v != nil {
+			defer v.Unref()
+			c.isBase, end = j.isNowhere(v)
+		}
 		err := j.giveWay()
 		if err == nil {
 			err = j.write(c, 0, size, nil)
 		}
-		if e := c.it.Close(); err == nil {
+		if e := errors.Join(c.it.Close(), end()); err == nil {
 			err = e
 		}
+		j.dropped = c.dropped
 		if !db.tell(func() { db.flushed(l, j, err); close(done) }) {
 			db.discard(j.made)
 			close(done)
@@ -500,6 +524,9 @@ func (db *DB) flushed(l *layer, j *job, err error) {
 			db.freed++
 		}
 		j.tryAgain(err)
+		if db.rescue != nil {
+			db.rescue.noFlush = true
+		}
 		return
 	}
 	var e manifest.VersionEdit
@@ -516,10 +543,17 @@ func (db *DB) flushed(l *layer, j *job, err error) {
 	db.flushRanges(&e, l, j)
 	if err := db.edit(&e); err != nil {
 		db.backgroundFailed("flush", err)
+		if db.rescue != nil {
+			db.rescue.noFlush = true
+		}
 		return
+	}
+	if db.rescue != nil {
+		db.rescue.gained++ // at least the rest of the log
 	}
 	db.metrics.Flushes++
 	db.opts.Event(Event{Type: EventFlush, WrittenBytes: manifest.TotalBytes(j.made)})
+	db.dropped = max(db.dropped, j.dropped)
 	db.imm = db.imm[1:]
 	db.oldLogs -= l.logBytes
 	db.remove(true, vfs.FileDesc{Type: vfs.TypeLog, Num: l.logNum})

@@ -46,6 +46,8 @@ type compaction struct {
 	version       *manifest.Version    // referenced while it runs
 	snapshots     []base.SeqNum
 	now           int64 // see DB.expired
+
+	newer *newer // of a step of a rescue, else nil: see rescue.go
 }
 
 // levelBytes is how large a level from 1 on may get.
@@ -194,7 +196,7 @@ func (c *compaction) edit(made []*manifest.FileMeta) *manifest.VersionEdit {
 
 // startCompaction carries out c. It runs on the worker.
 func (db *DB) startCompaction(c *compaction) {
-	if c.isMove(&db.opts) {
+	if c.newer == nil && c.isMove(&db.opts) {
 		db.metrics.Moves++
 		if err := db.edit(c.edit(c.inputs)); err != nil {
 			db.backgroundFailed("compaction", err)
@@ -207,7 +209,12 @@ func (db *DB) startCompaction(c *compaction) {
 	db.compacting = c
 	j := &job{db: db, freed: db.freed, isLow: true}
 	db.spawn(func() {
-		err := j.compact(c)
+		var err error
+		if c.newer != nil {
+			err = j.rescue(c)
+		} else {
+			err = j.compact(c)
+		}
 		c.version.Unref()
 		if !db.tell(func() { db.compacted(c, j, err) }) {
 			db.discard(j.made)
@@ -229,17 +236,7 @@ func (j *job) compact(c *compaction) error {
 	if len(c.below) > 0 {
 		its = append(its, newLevelIter(db.tables, c.below, compactionReadAhead))
 	}
-	it := &compactionIter{
-		cmp: db.cmp, it: iterator.NewMerge(db.cmp, its...), snapshots: c.snapshots,
-		isBase: isBase(c.version, db.cmp, c.output), now: c.now, filter: db.opts.Filter,
-	}
-	if ts := c.version.RangeTombstones(); len(ts) > 0 {
-		list := make([]rangedel.Tombstone, len(ts))
-		for i, t := range ts {
-			list[i] = t.Tombstone
-		}
-		it.ranges = rangedel.NewCursor(rangedel.New(db.cmp, list, c.snapshots))
-	}
+	it := c.iter(db, iterator.NewMerge(db.cmp, its...))
 	target := db.opts.tableBytes(c.output)
 	defer func() { j.dropped = it.dropped }()
 	err := j.write(it, c.output, target, c.grandparentLimit(db.cmp, maxGrandparentFactor*uint64(target)))
@@ -247,6 +244,29 @@ func (j *job) compact(c *compaction) error {
 		err = e
 	}
 	return err
+}
+
+// iter returns what c keeps of the entries of it.
+func (c *compaction) iter(db *DB, it compactionInput) *compactionIter {
+	kept := &compactionIter{
+		cmp: db.cmp, it: it, snapshots: c.snapshots,
+		isBase: isBase(c.version, db.cmp, c.output), now: c.now, filter: db.opts.Filter,
+	}
+	var sets []*rangedel.Set
+	if c.newer != nil {
+		sets = slices.Clone(c.newer.ranges)
+	}
+	if ts := c.version.RangeTombstones(); len(ts) > 0 {
+		list := make([]rangedel.Tombstone, len(ts))
+		for i, t := range ts {
+			list[i] = t.Tombstone
+		}
+		sets = append(sets, rangedel.New(db.cmp, list, c.snapshots))
+	}
+	if len(sets) > 0 {
+		kept.ranges = rangedel.NewCursor(sets...)
+	}
+	return kept
 }
 
 // compactionReadAhead is in bytes. A compaction reads a dozen tables at once.
@@ -276,6 +296,10 @@ func (c *compaction) grandparentLimit(cmp *base.Comparer, limit uint64) func(key
 
 // compacted installs what a compaction made, or notes why it failed.
 func (db *DB) compacted(c *compaction, j *job, err error) {
+	if c.newer != nil {
+		db.rescueStepped(c, j, err)
+		return
+	}
 	db.compacting = nil
 	if err != nil {
 		db.discard(j.made)
@@ -291,10 +315,15 @@ func (db *DB) compacted(c *compaction, j *job, err error) {
 		db.backgroundFailed("compaction", err)
 		return
 	}
+	db.countCompaction(c, j)
+	db.sweepLeft()
+}
+
+// countCompaction tells of a compaction that was installed.
+func (db *DB) countCompaction(c *compaction, j *job) {
 	read := manifest.TotalBytes(c.inputs) + manifest.TotalBytes(c.below)
 	written := manifest.TotalBytes(j.made)
 	db.opts.Event(Event{Type: EventCompaction, Level: c.level, ReadBytes: read, WrittenBytes: written})
-	db.sweepLeft()
 	db.metrics.Compactions++
 	db.metrics.CompactedBytes += read
 	db.metrics.WrittenBytes += written

@@ -125,11 +125,13 @@ func (c *compactionIter) advance() bool {
 }
 
 // stripeOf returns how many snapshots are older than seq.
-func (c *compactionIter) stripeOf(seq base.SeqNum) int {
-	if len(c.snapshots) == 0 {
+func (c *compactionIter) stripeOf(seq base.SeqNum) int { return stripeOf(c.snapshots, seq) }
+
+func stripeOf(snapshots []base.SeqNum, seq base.SeqNum) int {
+	if len(snapshots) == 0 {
 		return 0
 	}
-	i, _ := slices.BinarySearch(c.snapshots, seq)
+	i, _ := slices.BinarySearch(snapshots, seq)
 	return i
 }
 

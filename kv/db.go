@@ -83,7 +83,19 @@ type DB struct {
 	isShrinking   bool
 	watches       []*Watch
 	doubtful      []*manifest.FileMeta
-	metrics       Metrics
+
+	// See rescue.go.
+	rescue       *rescue     // under way; nil where none is
+	rescued      base.SeqNum // when the last one began
+	deleted      base.SeqNum // of the last delete
+	seen         seen
+	edits        uint64 // of the manifest
+	lentFor      uint64 // writes and edits when the reserve was lent last
+	isLent       bool   // deletes and background work alone get space
+	isTakingBack bool
+	takeBackDue  bool // space was given back since that was tried
+
+	metrics Metrics
 
 	snapshots []*Snapshot   // live, oldest first
 	clock     int64         // the latest time seen
@@ -174,6 +186,10 @@ func Open(fs vfs.FS, opts *Options) (*DB, error) {
 	}
 	if err := db.recover(); err != nil {
 		return nil, err
+	}
+	db.deleted = db.visible
+	if db.manifest.Version().Bytes() > 0 {
+		db.takeBack()
 	}
 	db.schedule()
 	go db.work()

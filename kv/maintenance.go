@@ -1,6 +1,7 @@
 package kv
 
 import (
+	"errors"
 	"slices"
 
 	"tempestkv/kv/base"
@@ -51,8 +52,12 @@ func (db *DB) wakeWaiters() {
 	left := db.waiters[:0]
 	for _, a := range db.waiters {
 		done, err := a.isDone()
-		if !done && err == nil && db.isStuck() {
-			err = db.backgroundErr
+		for !done && err == nil && db.isStuck() {
+			if !errors.Is(db.backgroundErr, ErrQuota) || !db.relieve() {
+				err = db.backgroundErr
+				break
+			}
+			done, err = a.isDone()
 		}
 		if !done && err == nil && db.failed != nil {
 			err = base.Wrap(ErrReadOnly, "", db.failed)

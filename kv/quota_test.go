@@ -1,14 +1,19 @@
 package kv_test
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
+	"maps"
+	"math"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"testing"
 
 	"tempestkv/kv"
 	"tempestkv/kv/base"
+	"tempestkv/kv/iterator"
 	"tempestkv/kv/vfs"
 	"tempestkv/kv/volume"
 	"tempestkv/kv/volume/devicetest"
@@ -224,4 +229,330 @@ func TestAFullVolumeIsFreedByClearing(t *testing.T) {
 			}
 		}
 	}
+}
+
+// fullStore is a store in a volume whose host lets it grow no more, and what was
+// acknowledged of it: values by number, each under its own key.
+type fullStore struct {
+	t    *testing.T
+	dev  *devicetest.Device
+	opts *kv.Options
+	v    *volume.Volume
+	db   *kv.DB
+
+	size int // of a value
+	next int // number of the next value
+	live map[int]bool
+}
+
+func newFullStore(t *testing.T, quota int64, size int, opts *kv.Options) *fullStore {
+	s := &fullStore{t: t, dev: devicetest.New(), opts: opts, size: size, live: map[int]bool{}}
+	s.dev.SetQuota(quota)
+	s.open()
+	return s
+}
+
+func (s *fullStore) open() {
+	s.t.Helper()
+	var err error
+	if s.v, err = volume.Open(s.dev, nil); err != nil {
+		s.t.Fatal(err)
+	}
+	s.db = open(s.t, s.v, s.opts)
+}
+
+func (s *fullStore) close() {
+	s.t.Helper()
+	if err := errors.Join(s.db.Close(), s.v.Check(), s.v.Close()); err != nil {
+		s.t.Fatal(err)
+	}
+}
+
+// key scatters the numbers, so that what is put in a row does not lie in one.
+func (s *fullStore) key(n int) []byte { return fmt.Appendf(nil, "%08x", uint32(n)*2654435761) }
+
+// put puts values until there are count of them, or one does not fit, and returns
+// how many fitted.
+func (s *fullStore) put(count int) int {
+	s.t.Helper()
+	for n := range count {
+		if _, err := s.db.Put(ctx, s.key(s.next), noise(s.next, s.size), nil); err != nil {
+			if !errors.Is(err, kv.ErrQuota) || errors.Is(err, kv.ErrReadOnly) {
+				s.t.Fatalf("put %d: %v", s.next, err)
+			}
+			return n
+		}
+		s.live[s.next] = true
+		s.next++
+	}
+	return count
+}
+
+// numbers returns those of the live values in order of their keys.
+func (s *fullStore) numbers() []int {
+	return slices.SortedFunc(maps.Keys(s.live), func(a, b int) int { return bytes.Compare(s.key(a), s.key(b)) })
+}
+
+func (s *fullStore) delete(numbers []int) {
+	s.t.Helper()
+	for i, n := range numbers {
+		if _, err := s.db.Delete(ctx, s.key(n), nil); err != nil {
+			s.t.Fatalf("delete %d of %d: %v", i, len(numbers), err)
+		}
+		delete(s.live, n)
+	}
+}
+
+// check compares all that the store has with what was acknowledged.
+func (s *fullStore) check() {
+	s.t.Helper()
+	numbers := s.numbers()
+	scan, err := s.db.Scan(ctx, nil)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	defer scan.Close()
+	for i := 0; scan.Next(); i++ {
+		if i == len(numbers) || !bytes.Equal(scan.Key(), s.key(numbers[i])) || !bytes.Equal(scan.Value(), noise(numbers[i], s.size)) {
+			s.t.Fatalf("entry %d of %d is %q", i, len(numbers), scan.Key())
+		}
+		if i == len(numbers)-1 {
+			numbers = nil
+		}
+	}
+	if scan.Error() != nil || len(numbers) > 0 {
+		s.t.Fatalf("of %d entries some are missing, %v", len(numbers), scan.Error())
+	}
+	if r, err := s.db.Verify(ctx); err != nil || len(r.Problems) > 0 {
+		s.t.Fatalf("%+v, %v", r, err)
+	}
+	if err := s.v.Check(); err != nil {
+		s.t.Fatal(err)
+	}
+}
+
+// TestAFullVolumeIsFreedBySingleDeletes fills a store until a write fails for want
+// of space, deletes much of it key by key, compacts it and goes on putting; several
+// times over.
+func TestAFullVolumeIsFreedBySingleDeletes(t *testing.T) {
+	opts := smallOptions()
+	opts.TableBytes = 64 << 10 // a page
+	orders := []string{"by key", "by age", "at random"}
+	n := 0
+	for _, quota := range []int64{64 * volume.PageSize, 99*volume.PageSize + 40_000} {
+		for _, size := range []int{100, 3000, 40_000} {
+			for _, keep := range []int{2, 10} {
+				for _, reopen := range []bool{false, true} {
+					n++
+					for i, order := range orders {
+						// What takes long is done in one order each.
+						if (quota/int64(size) > 2000 || reopen) && n%len(orders) != i {
+							continue
+						}
+						if quota/int64(size) > 50_000 {
+							continue
+						}
+						t.Run(fmt.Sprintf("%d bytes, values of %d, one in %d %s, %s, reopened %t", quota, size, keep, keptOrGone[keep], order, reopen), func(t *testing.T) {
+							testSingleDeletes(newFullStore(t, quota, size, opts), keep, order, reopen)
+						})
+					}
+				}
+			}
+		}
+	}
+}
+
+// keptOrGone says what becomes of one in so many values.
+var keptOrGone = map[int]string{2: "deleted", 10: "kept"}
+
+func testSingleDeletes(s *fullStore, keep int, order string, reopen bool) {
+	t := s.t
+	again := func() {
+		if reopen {
+			s.close()
+			s.open()
+		}
+	}
+	for round := range 3 {
+		s.put(math.MaxInt)
+		again()
+		all := s.numbers()
+		var gone []int
+		for i, n := range all {
+			if (i%keep == 0) == (keptOrGone[keep] == "deleted") {
+				gone = append(gone, n)
+			}
+		}
+		switch order {
+		case "by age":
+			slices.Sort(gone)
+		case "at random":
+			rand.New(rand.NewPCG(1, uint64(round))).Shuffle(len(gone), func(i, j int) { gone[i], gone[j] = gone[j], gone[i] })
+		}
+		s.delete(gone[:len(gone)/2])
+		again()
+		s.delete(gone[len(gone)/2:])
+		if err := s.db.Compact(ctx, iterator.Bounds{}); err != nil {
+			t.Fatalf("round %d, compact: %v", round, err)
+		}
+		again()
+		if want := len(gone) / 3; s.put(want) < want {
+			t.Fatalf("round %d: of %d values, %d were deleted, and fewer than %d new ones fit", round, len(all), len(gone), want)
+		}
+		s.check()
+	}
+	s.close()
+}
+
+// TestPowerLossDuringARescue: a full store is reopened, half of it deleted key by key
+// and compacted, and the power fails at some device call. No strict delete may be
+// undone, nothing else be gone, and the store must be recoverable as before.
+func TestPowerLossDuringARescue(t *testing.T) {
+	opts := smallOptions()
+	opts.TableBytes = 64 << 10
+	full := newFullStore(t, 40*volume.PageSize, 1000, opts)
+	full.put(math.MaxInt)
+	full.close()
+	var gone []int
+	for i, n := range full.numbers() {
+		if i%2 == 0 {
+			gone = append(gone, n)
+		}
+	}
+	const stops = 50
+	calls := 0 // of a run to the end
+	for stop := range stops {
+		dev := full.dev.Clone()
+		if stop > 0 {
+			dev.StopAt(calls * stop / stops)
+		}
+		acked, strict, refused := 0, 0, 0
+		before := dev.Calls().All()
+		work := func() error {
+			v, err := volume.Open(dev, nil)
+			if err != nil {
+				return err
+			}
+			own := *opts
+			own.Event = func(e kv.Event) {
+				if errors.Is(e.Err, kv.ErrQuota) {
+					refused++
+				}
+			}
+			db, err := kv.Open(v, &own)
+			if err != nil {
+				return err
+			}
+			defer db.Close()
+			for _, n := range gone {
+				isStrict := acked%16 == 0
+				if _, err := db.Delete(ctx, full.key(n), &kv.WriteOptions{Strict: isStrict}); err != nil {
+					return err
+				}
+				if acked++; isStrict {
+					strict = acked
+				}
+			}
+			if err := db.Compact(ctx, iterator.Bounds{}); err != nil {
+				return err
+			}
+			strict = acked // Compact flushes
+			return db.Close()
+		}
+		err := work()
+		if stop == 0 {
+			if calls = dev.Calls().All() - before; err != nil || refused == 0 {
+				t.Fatalf("%v, and space was refused %d times", err, refused)
+			}
+		} else if err != nil && !errors.Is(err, base.ErrIO) {
+			t.Fatalf("stop %d: %v", stop, err)
+		}
+		check := func(label string, left *devicetest.Device, atLeast int) {
+			t.Helper()
+			left.SetQuota(40 * volume.PageSize)
+			s := &fullStore{t: t, dev: left, opts: opts, size: full.size, next: full.next, live: maps.Clone(full.live)}
+			s.open()
+			for i, n := range gone {
+				_, err := s.db.Get(ctx, s.key(n))
+				if err == nil {
+					gone := gone[i:]
+					if i < atLeast || i > acked+1 { // the one that failed may be there
+						t.Fatalf("%s: delete %d is undone, of %d that must be there", label, i, atLeast)
+					}
+					for _, n := range gone {
+						if _, err := s.db.Get(ctx, s.key(n)); err != nil {
+							t.Fatalf("%s: deletes are undone in another order: %v", label, err)
+						}
+					}
+					break
+				}
+				if err != kv.ErrNotFound || i > acked {
+					t.Fatalf("%s: %v of key %d, of which %d were deleted", label, err, i, acked)
+				}
+				delete(s.live, n)
+			}
+			s.check()
+			s.delete(s.numbers()[:len(s.live)/2])
+			if err := s.db.Compact(ctx, iterator.Bounds{}); err != nil {
+				t.Fatalf("%s: compact: %v", label, err)
+			}
+			s.check()
+			s.close()
+		}
+		for seed := range uint64(2) {
+			check(fmt.Sprintf("stop %d, seed %d", stop, seed), dev.Crash(rand.New(rand.NewPCG(seed, uint64(stop)))), strict)
+		}
+		check(fmt.Sprintf("stop %d, killed", stop), devicetest.FromBytes(dev.Bytes()), acked)
+	}
+}
+
+// TestAFullVolumeTakesPutsAfterDeletes: nobody has to ask for a compaction.
+func TestAFullVolumeTakesPutsAfterDeletes(t *testing.T) {
+	opts := smallOptions()
+	opts.TableBytes = 64 << 10
+	s := newFullStore(t, 64*volume.PageSize, 3000, opts)
+	for range 3 {
+		s.put(math.MaxInt)
+		gone := s.numbers()[:len(s.live)/2]
+		s.delete(gone)
+		if want := len(gone) / 3; s.put(want) < want {
+			t.Fatalf("fewer than %d values fit where %d were deleted", want, len(gone))
+		}
+		s.check()
+	}
+	s.close()
+}
+
+// TestARescueKeepsWhatSnapshotsSee, and gives its space back once none does.
+func TestARescueKeepsWhatSnapshotsSee(t *testing.T) {
+	opts := smallOptions()
+	opts.TableBytes = 64 << 10
+	s := newFullStore(t, 40*volume.PageSize, 3000, opts)
+	s.put(math.MaxInt)
+	snapshot, err := s.db.Snapshot(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	before := s.numbers()
+	gone := before[:len(before)*2/3]
+	s.delete(gone)
+	if err := s.db.Compact(ctx, iterator.Bounds{}); err != nil && !errors.Is(err, kv.ErrQuota) {
+		t.Fatal(err)
+	}
+	s.put(math.MaxInt)
+	for _, n := range before {
+		if v, err := snapshot.Get(ctx, s.key(n)); err != nil || !bytes.Equal(v, noise(n, s.size)) {
+			t.Fatalf("the snapshot sees %.20q, %v for %d", v, err, n)
+		}
+	}
+	s.check()
+	snapshot.Close()
+	if err := s.db.Compact(ctx, iterator.Bounds{}); err != nil {
+		t.Fatal(err)
+	}
+	if want := len(gone) / 3; s.put(want) < want {
+		t.Error("without the snapshot there is no more space")
+	}
+	s.check()
+	s.close()
 }

@@ -65,6 +65,7 @@ func (s *Snapshot) Close() error {
 		close(s.gone)
 		s.db.do(nil, func() {
 			s.db.snapshots = slices.DeleteFunc(s.db.snapshots, func(x *Snapshot) bool { return x == s })
+			s.db.rescued, s.db.seen = 0, seen{} // what it saw need not stay
 			s.db.sweepRanges()
 		})
 	})

@@ -195,10 +195,16 @@ func (db *DB) commitWaiting() {
 // write commits first, and what waits behind it, as one group, or holds it
 // where there is no room. It returns how many writes it took.
 func (db *DB) write(first writeRequest) int {
-	if db.backoff && db.failed == nil && db.mem.bytes() >= db.opts.MemtableBytes {
-		// What failed is tried again for each write that needs it.
+	if db.backoff && db.failed == nil && db.mem.bytes() >= db.opts.MemtableBytes &&
+		!(first.deletes() && errors.Is(db.backgroundErr, ErrQuota)) {
+		// What failed is tried again for each write that needs it. Deletes can do
+		// without: see mayExceed and relieve.
 		db.backoff = false
 		db.schedule()
+	}
+	if db.isLent && !first.deletes() && !db.isWorking() {
+		// Others may have left space meanwhile.
+		db.takeBack()
 	}
 	if len(db.held) > 0 || !db.hasRoom() {
 		db.held = append(db.held, first)
@@ -284,12 +290,16 @@ func (db *DB) isStuck() bool { return db.backoff && !db.isWorking() }
 // isWorking reports whether background work is under way, of which the worker will
 // hear.
 func (db *DB) isWorking() bool {
-	return db.next.making || db.flushDone.Load() != nil || db.compacting != nil || db.bg.isCollecting()
+	return db.rescue != nil || db.isStepping()
 }
 
 // canRotate reports whether there is room for another immutable memtable.
 func (db *DB) canRotate() bool {
-	return len(db.imm) < db.opts.MaxImmutables && len(db.manifest.Version().Files(0)) < l0StopFiles && !db.next.making
+	most := l0StopFiles
+	if db.isLent {
+		most *= 2 // deletes must not wait for a compaction that finds no space
+	}
+	return len(db.imm) < db.opts.MaxImmutables && len(db.manifest.Version().Files(0)) < most && !db.next.making
 }
 
 // commit carries a group of writes out, of which the operations have size bytes,
@@ -297,7 +307,7 @@ func (db *DB) canRotate() bool {
 func (db *DB) commit(group []writeRequest, size int) {
 	// A panic must find those that have no answer yet.
 	db.unanswered = group
-	isFull := db.mem.bytes() >= db.opts.MemtableBytes
+	isFull := db.isLent || db.mem.bytes() >= db.opts.MemtableBytes
 	for rest := group; len(rest) > 0; {
 		// What a condition depends on must be committed before. Where a write
 		// may fail for want of space, one that only deletes does not with it.
@@ -324,9 +334,8 @@ func (db *DB) commit(group []writeRequest, size int) {
 }
 
 // commitPart commits writes of which only the first may have a condition, and
-// answers them. false where they only delete, there was no space even for that,
-// and background work under way may give some back: they, and what comes behind
-// them, have to wait for it.
+// answers them. false where there was no space for them, and background work under
+// way may give some back: they, and what comes behind them, have to wait for it.
 func (db *DB) commitPart(part []writeRequest, isFirst bool) bool {
 	if c := part[0].cond; c != nil {
 		if err := db.check(c); err != nil {
@@ -340,8 +349,7 @@ func (db *DB) commitPart(part []writeRequest, isFirst bool) bool {
 		return true
 	}
 	err := db.commitGroup(part, isFirst)
-	if errors.Is(err, ErrQuota) && db.failed == nil && !db.closing && db.isWorking() &&
-		!slices.ContainsFunc(part, func(w writeRequest) bool { return !w.deletes() }) {
+	if errors.Is(err, ErrQuota) && db.failed == nil && !db.closing && db.awaitsSpace(part) {
 		db.needsSpace = true
 		return false
 	}
@@ -375,6 +383,9 @@ const slowFactor = 4
 func (db *DB) commitGroup(group []writeRequest, isFirst bool) error {
 	if db.failed != nil {
 		return base.Wrap(ErrReadOnly, "", db.failed)
+	}
+	if db.isLent && !db.closing && !areDeletes(group) {
+		return base.Wrap(ErrQuota, "the space that is left is kept for deletes", db.backgroundErr)
 	}
 	full := db.makeRoom(isFirst)
 	if full != nil && !db.mayExceed(group, full) {
@@ -426,11 +437,14 @@ func (db *DB) commitGroup(group []writeRequest, isFirst bool) error {
 		}
 	}
 	db.visible = seq
+	if kinds.Has(base.KindDelete) || kinds.Has(base.KindRangeDelete) {
+		db.deleted = seq
+	}
 	if len(cleared) > 0 {
 		db.sweepTables(cleared)
 	}
 	switch {
-	case full != nil || kinds.Has(base.KindRangeDelete) && errors.Is(db.backgroundErr, ErrQuota):
+	case kinds.Has(base.KindRangeDelete) && (full != nil || errors.Is(db.backgroundErr, ErrQuota)):
 		// What was cleared needs no space any more.
 		db.backoff = false
 		db.schedule()
@@ -467,12 +481,9 @@ func (db *DB) mayExceed(group []writeRequest, err error) bool {
 	}
 	size := db.exceeded
 	for _, w := range group {
-		if !w.deletes() {
-			return false
-		}
 		size += len(w.ops)
 	}
-	if size > maxExceed {
+	if size > maxExceed || !areDeletes(group) {
 		return false
 	}
 	db.exceeded = size
@@ -482,6 +493,16 @@ func (db *DB) mayExceed(group []writeRequest, err error) bool {
 // deletes reports whether a write puts nothing.
 func (w *writeRequest) deletes() bool {
 	return !w.kinds.Has(base.KindPut) && !w.kinds.Has(base.KindPutExpiring)
+}
+
+// areDeletes reports whether none of a group puts anything.
+func areDeletes(group []writeRequest) bool {
+	for i := range group {
+		if !group[i].deletes() {
+			return false
+		}
+	}
+	return true
 }
 
 // appendGroup appends the group to the log as one record of one batch.
@@ -583,18 +604,35 @@ type preparedLog struct {
 	file   vfs.File // nil where there is none
 }
 
-// prepareLog begins to make the next log, unless that has been done.
+// prepareLog begins to make the next log, unless that has been done. Before it gets
+// space the reserve does. Where there is not so much, and the reserve is lent, a log
+// of the least size is for deletes.
 func (db *DB) prepareLog() {
-	if db.next.making || db.next.file != nil || db.failed != nil || db.backoff || db.closing {
+	if db.next.making || db.next.file != nil || db.failed != nil || db.backoff || db.closing || db.rescue != nil || db.isTakingBack {
 		return
 	}
 	num := db.manifest.NewFileNum()
 	db.next = preparedLog{making: true, num: num}
 	j := &job{db: db, freed: db.freed}
+	bytes, isLent := db.reserveBytes(), db.isLent
+	// A compaction that finds no space needs the reserve more.
+	isShort := isLent && len(db.manifest.Version().Files(0)) >= l0StopFiles
 	db.spawn(func() {
-		f, err := db.createLog(num)
+		var f vfs.File
+		var err error
+		if !isShort {
+			if err = db.reserve(bytes); err == nil {
+				f, err = db.createLog(num, db.logBytes())
+			}
+			isShort = isLent && errors.Is(err, ErrQuota)
+		}
+		if isShort {
+			db.release(bytes / 2)
+			f, err = db.createLog(num, 0)
+		}
 		told := db.tell(func() {
 			db.next = preparedLog{num: num, file: f}
+			db.isLent = db.isLent && (isShort || err != nil)
 			if err != nil {
 				db.next = preparedLog{}
 				db.backgroundFailed("preparing a log", err)
@@ -625,13 +663,16 @@ func (db *DB) dropNextLog() bool {
 	return true
 }
 
-// createLog makes a log that expects a memtable's worth of writes. It may be
-// called from any goroutine.
-func (db *DB) createLog(num uint64) (vfs.File, error) {
+// logBytes is how much space a log gets that expects a memtable's worth of writes.
+func (db *DB) logBytes() int64 {
 	// A memtable has entries of more bytes than their records only where they
 	// are small; a log that outgrows its space has to wait for more.
-	reserve := int64(db.opts.MemtableBytes) + int64(db.opts.MemtableBytes)/4
-	return db.fs.Create(vfs.FileDesc{Type: vfs.TypeLog, Num: num}, reserve)
+	return int64(db.opts.MemtableBytes) + int64(db.opts.MemtableBytes)/4
+}
+
+// createLog makes a log with so much space. It may be called from any goroutine.
+func (db *DB) createLog(num uint64, bytes int64) (vfs.File, error) {
+	return db.fs.Create(vfs.FileDesc{Type: vfs.TypeLog, Num: num}, bytes)
 }
 
 // useLog appends to f from size on. All of f is durable now (vfs.FS, Create and
