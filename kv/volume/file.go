@@ -494,7 +494,10 @@ func (f *file) write(p []byte) error {
 	if len(p) == 0 {
 		return nil
 	}
-	err := f.writeOnce(p)
+	err := f.zeroBehind(int64(len(p)))
+	if err == nil {
+		err = f.writeOnce(p)
+	}
 	if !errors.Is(err, base.ErrQuota) || f.fd.Type == vfs.TypeLog {
 		return err
 	}
@@ -504,6 +507,37 @@ func (f *file) write(p []byte) error {
 		}
 		return true, f.writeOnce(p)
 	})
+}
+
+// zeroBehind makes the file of the host so large that the pages which n more bytes
+// of a manifest begin are inside. Else the last of them may end where the host
+// has no more space, and once it has some bytes in it nothing else can take its place.
+// Needs append.
+func (f *file) zeroBehind(n int64) error {
+	if f.fd.Type != vfs.TypeManifest {
+		return nil
+	}
+	v := f.v
+	v.mu.Lock()
+	keep := pagesFor(f.flushed)
+	_, begun := splitExtents(f.extents, keep)
+	begun, _ = splitExtents(begun, pagesFor(f.flushed+n)-keep)
+	whole := v.wholePages()
+	f.begin()
+	v.mu.Unlock()
+	var err error
+	for _, e := range begun {
+		if err == nil && e.end() > whole {
+			err = v.zero(e)
+		}
+	}
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	f.end()
+	if err != nil {
+		return hostError("append to "+f.fd.String(), err)
+	}
+	return nil
 }
 
 // moveInside exchanges the pages for the next n bytes, which no catalog names,

@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"tempestkv/kv/base"
+	"tempestkv/kv/vfs"
 	"tempestkv/kv/volume"
 	"tempestkv/kv/volume/devicetest"
 )
@@ -78,4 +79,22 @@ func TestWhatIsKeptBackDoesNotKeepTheFileLarge(t *testing.T) {
 		t.Errorf("%d pages for 8 of files and %d kept back", pages, kept)
 	}
 	must(t, v.Reserve(kept*volume.PageSize), v.Close())
+}
+
+// TestAManifestBeginsNoPageThatTheHostCutsShort: it would be stuck in it, since what
+// it has of the page cannot be given up.
+func TestAManifestBeginsNoPageThatTheHostCutsShort(t *testing.T) {
+	dev := devicetest.New()
+	dev.SetQuota(20*volume.PageSize + 3000)
+	must(t, openVolume(t, dev, noKeep).Close())
+	v := openVolume(t, dev, noKeep)
+	if err := v.Reserve(30 * volume.PageSize); !errors.Is(err, base.ErrQuota) {
+		t.Fatal(err)
+	}
+	m, err := v.Create(vfs.FileDesc{Type: vfs.TypeManifest, Num: 1}, 0)
+	must(t, err)
+	for range 100 {
+		must(t, m.Append(make([]byte, 100)), m.Sync(), v.Check())
+	}
+	must(t, m.Close(), v.Close())
 }
