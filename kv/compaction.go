@@ -225,17 +225,8 @@ func (db *DB) startCompaction(c *compaction) {
 // compact writes the tables of c.
 func (j *job) compact(c *compaction) error {
 	db := j.db
-	var its []iterator.Internal
-	if c.level == 0 {
-		for _, f := range c.inputs {
-			its = append(its, newLevelIter(db.tables, []*manifest.FileMeta{f}, compactionReadAhead))
-		}
-	} else {
-		its = append(its, newLevelIter(db.tables, c.inputs, compactionReadAhead))
-	}
-	if len(c.below) > 0 {
-		its = append(its, newLevelIter(db.tables, c.below, compactionReadAhead))
-	}
+	its := db.tables.appendIters(nil, c.level, c.inputs, compactionReadAhead)
+	its = db.tables.appendIters(its, c.output, c.below, compactionReadAhead)
 	it := c.iter(db, iterator.NewMerge(db.cmp, its...))
 	target := db.opts.tableBytes(c.output)
 	defer func() { j.dropped = it.dropped }()

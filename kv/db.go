@@ -323,8 +323,8 @@ type waiter struct {
 // call is what a call with one key needs in the worker's place. Most of them are
 // answered at once, and leave it for the next.
 type call struct {
-	waiter
-	batch batch.Batch
+	waiter waiter
+	batch  batch.Batch
 }
 
 // takeCall returns a call for whoever has the turn.
@@ -437,8 +437,8 @@ func (db *DB) applyOne(ctx Context, opts *WriteOptions, fill func(*batch.Batch) 
 	if db.tryTurn() {
 		c, seq, err := db.oneInPlace(opts, fill)
 		if c != nil {
-			c.wait()
-			seq, err = c.seq, c.err
+			c.waiter.wait()
+			seq, err = c.waiter.seq, c.waiter.err
 		}
 		return seq, err
 	}
@@ -456,7 +456,7 @@ func (db *DB) oneInPlace(opts *WriteOptions, fill func(*batch.Batch) error) (wai
 	c := db.takeCall()
 	defer func() {
 		if waiting != nil {
-			waiting.arm()
+			waiting.waiter.arm()
 		}
 	}()
 	if err := fill(&c.batch); err != nil {
@@ -471,10 +471,10 @@ func (db *DB) oneInPlace(opts *WriteOptions, fill func(*batch.Batch) error) (wai
 	db.inPlace += writeBytes + len(ops)
 	waiting = c // also where write panics
 	db.write(r)
-	if !c.isDone {
+	if !c.waiter.isDone {
 		return c, 0, nil
 	}
-	seq, err = c.seq, c.err
+	seq, err = c.waiter.seq, c.waiter.err
 	db.leaveCall(c)
 	return nil, seq, err
 }
@@ -509,8 +509,8 @@ func (db *DB) get(ctx Context, at *Snapshot, key []byte) (value []byte, err erro
 	if db.tryTurn() {
 		var c *call
 		if c, value, err = db.oneGetInPlace(g); c != nil {
-			c.wait()
-			value, err = c.one[0], c.err
+			c.waiter.wait()
+			value, err = c.waiter.one[0], c.waiter.err
 		}
 	} else {
 		var values [][]byte
@@ -531,18 +531,18 @@ func (db *DB) oneGetInPlace(g getRequest) (waiting *call, value []byte, err erro
 	c := db.takeCall()
 	defer func() {
 		if waiting != nil {
-			waiting.arm()
+			waiting.waiter.arm()
 		}
 	}()
-	c.left, c.values = 1, c.one[:0]
+	c.waiter.left, c.waiter.values = 1, c.waiter.one[:0]
 	g.sink = &c.waiter
 	db.inPlace += getBytes
 	waiting = c // also where serveGets panics
 	db.serveGets(g)
-	if !c.isDone {
+	if !c.waiter.isDone {
 		return c, nil, nil
 	}
-	value, err = c.one[0], c.err
+	value, err = c.waiter.one[0], c.waiter.err
 	db.leaveCall(c)
 	return nil, value, err
 }

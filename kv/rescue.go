@@ -1,9 +1,9 @@
 package kv
 
 import (
-	"cmp"
 	"errors"
 	"slices"
+	"sort"
 
 	"tempestkv/kv/base"
 	"tempestkv/kv/iterator"
@@ -225,7 +225,9 @@ func (db *DB) nextRescue() *compaction {
 	// Tables of level 0 stand in the order in which they were written, so none
 	// can be written anew there. The oldest go to level 1.
 	if files := v.Files(0); len(files) > 0 {
-		return db.newRescue(v, 0, slices.SortedFunc(slices.Values(files), func(a, b *manifest.FileMeta) int { return cmp.Compare(a.Num, b.Num) }))
+		files = slices.Clone(files)
+		sort.Slice(files, func(i, k int) bool { return files[i].Num < files[k].Num })
+		return db.newRescue(v, 0, files)
 	}
 	return nil
 }
@@ -329,15 +331,7 @@ type group struct {
 // is for a flush where tombstones of keys that a rescue has removed would take the
 // space that it gave back.
 func (j *job) isNowhere(v *manifest.Version) (isNowhere func(key []byte) bool, end func() error) {
-	var its []iterator.Internal
-	for _, f := range v.Files(0) {
-		its = append(its, newLevelIter(j.db.tables, []*manifest.FileMeta{f}, 0))
-	}
-	for level := 1; level < manifest.NumLevels; level++ {
-		if files := v.Files(level); len(files) > 0 {
-			its = append(its, newLevelIter(j.db.tables, files, 0))
-		}
-	}
+	its := j.db.tables.iters(v, iterator.Bounds{}, 0)
 	isNowhere = func(key []byte) bool {
 		// In bytes, a seek is about a kibibyte's worth of work. That the DB has
 		// ended shows in the next step of the flush.
@@ -520,29 +514,26 @@ func (c *compaction) isSeen(cmp *base.Comparer, files []*manifest.FileMeta) bool
 // that nothing newer hides.
 func (j *job) hiding(c *compaction, files, below []*manifest.FileMeta) *hiding {
 	db, v := j.db, c.version
-	var its, above []iterator.Internal
-	newest := uint64(0) // of files of level 0
-	if c.level == 0 {
-		for _, f := range files {
-			its = append(its, newLevelIter(db.tables, []*manifest.FileMeta{f}, compactionReadAhead))
-			newest = max(newest, f.Num)
-		}
-	} else {
-		its = append(its, newLevelIter(db.tables, files, compactionReadAhead))
-	}
-	if len(below) > 0 {
-		its = append(its, newLevelIter(db.tables, below, compactionReadAhead))
-	}
+	its := db.tables.appendIters(nil, c.level, files, compactionReadAhead)
+	its = db.tables.appendIters(its, c.output, below, compactionReadAhead)
+	var above []iterator.Internal
 	for _, view := range c.newer.views {
 		above = append(above, view.NewIter())
 	}
-	for _, f := range v.Files(0) {
-		if f.Num > newest {
-			above = append(above, newLevelIter(db.tables, []*manifest.FileMeta{f}, compactionReadAhead))
+	if c.level == 0 {
+		newest := uint64(0)
+		for _, f := range files {
+			newest = max(newest, f.Num)
+		}
+		level0 := v.Files(0)
+		for i, f := range level0 {
+			if f.Num > newest {
+				above = db.tables.appendIters(above, 0, level0[i:i+1], compactionReadAhead)
+			}
 		}
 	}
-	for level := 1; level < c.level; level++ {
-		above = append(above, newLevelIter(db.tables, v.Files(level), compactionReadAhead))
+	for level := range c.level {
+		above = db.tables.appendIters(above, level, v.Files(level), compactionReadAhead)
 	}
 	h := &hiding{Internal: iterator.NewMerging(db.cmp, its...), cmp: db.cmp, snapshots: c.snapshots}
 	if len(above) > 0 {

@@ -244,13 +244,20 @@ func (c *tableCache) getFrom(f *manifest.FileMeta, key []byte, at base.SeqNum) (
 // are closed.
 func (c *tableCache) iters(v *manifest.Version, b iterator.Bounds, readAhead int) []iterator.Internal {
 	var its []iterator.Internal
-	for _, f := range v.Overlapping(0, b) {
-		its = append(its, newLevelIter(c, []*manifest.FileMeta{f}, readAhead))
+	for level := range manifest.NumLevels {
+		its = c.appendIters(its, level, v.Overlapping(level, b), readAhead)
 	}
-	for level := 1; level < manifest.NumLevels; level++ {
-		if files := v.Overlapping(level, b); len(files) > 0 {
-			its = append(its, newLevelIter(c, files, readAhead))
-		}
+	return its
+}
+
+// appendIters appends to its iterators over files of a level, as iters.
+func (c *tableCache) appendIters(its []iterator.Internal, level int, files []*manifest.FileMeta, readAhead int) []iterator.Internal {
+	n := max(1, len(files))
+	if level == 0 {
+		n = 1
+	}
+	for ; len(files) > 0; files = files[n:] {
+		its = append(its, newLevelIter(c, files[:n:n], readAhead))
 	}
 	return its
 }

@@ -1,7 +1,6 @@
 package kv
 
 import (
-	"bytes"
 	"errors"
 	"runtime"
 	"slices"
@@ -522,7 +521,7 @@ func (db *DB) appendGroup(group []writeRequest, count uint32) error {
 	end, marked := db.log.Offset(), db.synced && db.marked
 	if db.synced && !db.marked {
 		batch.PutHeader(db.marker[:], db.visible+1, 0)
-		err = db.log.AddRecords(db.marker[:], bytes.Join(record, nil))
+		err = db.log.AddRecords(db.marker[:], slices.Concat(record...))
 	} else {
 		err = db.log.AddRecord(record...)
 	}
