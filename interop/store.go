@@ -74,7 +74,7 @@ func (s *store) scan(each func(key, value []byte) error) error {
 	}
 	defer it.Close()
 	for it.Next() {
-		keys = append(keys, it.Key())
+		keys = append(keys, bytes.Clone(it.Key()))
 		got, err := s.db.Get(nil, it.Key())
 		if err != nil || !bytes.Equal(got, it.Value()) {
 			return fmt.Errorf("get %x: %x, %v", it.Key(), got, err)
