@@ -55,7 +55,7 @@ type rescue struct {
 }
 
 // reserveBytes is how much is kept back: a flushed memtable, or the largest table
-// where that is at most a hundredth of the store, and their ends.
+// where that is one of level 1 or at most a hundredth of the store, and their ends.
 func (db *DB) reserveBytes() int64 {
 	v := db.manifest.Version()
 	var largest uint64
@@ -64,7 +64,7 @@ func (db *DB) reserveBytes() int64 {
 			largest = max(largest, f.Size)
 		}
 	}
-	return max(int64(db.opts.MemtableBytes), int64(min(largest, v.Bytes()/100)), 6*spaceUnit) + 2*spaceUnit
+	return max(int64(db.opts.MemtableBytes), int64(min(largest, max(v.Bytes()/100, uint64(db.opts.TableBytes)))), 6*spaceUnit) + 2*spaceUnit
 }
 
 // reserve keeps so many bytes back, where the store can do that. It may be called

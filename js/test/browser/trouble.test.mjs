@@ -336,4 +336,67 @@ describe('a full disk', () => {
     assert.deepEqual(page.failures, []);
     await page.close();
   });
+
+  test('single deletes make space in it', async (t) => {
+    const page = await setting.page();
+    const session = await page.context().newCDPSession(page);
+    const quota = (quotaSize) => session.send('Storage.overrideQuotaForOrigin', quotaSize === undefined ? { origin: setting.origin } : { origin: setting.origin, quotaSize });
+    await page.evaluate(async () => {
+      const { open } = await import('/dist/index.js');
+      globalThis.db = await open('freed', { valueEncoding: 'view', memtableBytes: 256 << 10 });
+      await db.put('first', new Uint8Array(1000).fill(1));
+    });
+    const { usage } = await session.send('Storage.getUsageAndQuota', { origin: setting.origin });
+    await quota(usage + (6 << 20));
+    const { rounds } = await inTime(
+      'the disk fills up and is freed',
+      page.evaluate(async () => {
+        const { outcome, bytesOf, isEqual } = await import('/pages/records.js');
+        const rounds = [];
+        const stored = new Map(); // key to its number
+        let next = 0;
+        while (rounds.length < 3) {
+          let written = 0;
+          let failed;
+          while (failed === undefined && written < 5000) {
+            const { value, ...error } = await outcome(db.put(`k${next}`, bytesOf(1000, next + 1)));
+            if (value === undefined) {
+              failed = error;
+            } else {
+              stored.set(`k${next}`, ++next);
+              written++;
+            }
+          }
+          const before = stored.size;
+          for (const [i, key] of [...stored.keys()].entries()) {
+            if (i % 2 === 0) continue;
+            await db.delete(key);
+            stored.delete(key);
+          }
+          await db.compact();
+          const wrong = [];
+          for (const [key, number] of stored) if (!isEqual(await db.get(key), bytesOf(1000, number))) wrong.push(key);
+          rounds.push({ written, failed: failed?.code, before, left: stored.size, wrong, count: await db.count() });
+        }
+        const { problems } = await db.verify();
+        await db.close();
+        return { rounds: rounds.concat({ problems }) };
+      }),
+    );
+    await quota(undefined);
+    const { problems } = rounds.pop();
+    assert.deepEqual(problems, []);
+    for (const { written, failed, before, left, wrong, count } of rounds) {
+      assert.equal(failed, 'TEMPEST_QUOTA_EXCEEDED');
+      assert.deepEqual(wrong, []);
+      assert.equal(count, left + 1);
+      t.diagnostic(`${written} values of 1,000 bytes fitted, ${before} in all, ${left} are left`);
+    }
+    // What was deleted made room for about as much.
+    const [first, ...rest] = rounds;
+    assert.ok(first.written > 1000, `${first.written} fitted`);
+    for (const { written } of rest) assert.ok(written > first.written / 4, `${written} fitted again, of ${first.written}`);
+    assert.deepEqual(page.failures, []);
+    await page.close();
+  });
 });
