@@ -271,18 +271,26 @@ describe('an engine that does not load', () => {
   }
 });
 
+// pageOnDisk opens a store in a page, as db, that may still grow by so many bytes.
+// quota sets another limit in bytes for all of the origin, undefined for none.
+async function pageOnDisk(name, bytes) {
+  const page = await setting.page();
+  const session = await page.context().newCDPSession(page);
+  const { origin } = setting;
+  const quota = (quotaSize) => session.send('Storage.overrideQuotaForOrigin', quotaSize === undefined ? { origin } : { origin, quotaSize });
+  await page.evaluate(async (name) => {
+    const { open } = await import('/dist/index.js');
+    globalThis.db = await open(name, { valueEncoding: 'view', memtableBytes: 256 << 10 });
+    await db.put('first', new Uint8Array(1000).fill(1));
+  }, name);
+  const { usage } = await session.send('Storage.getUsageAndQuota', { origin });
+  await quota(usage + bytes);
+  return { page, quota };
+}
+
 describe('a full disk', () => {
   test('TEMPEST_QUOTA_EXCEEDED, reads go on, and with more space everything acknowledged is there', async (t) => {
-    const page = await setting.page();
-    const session = await page.context().newCDPSession(page);
-    const quota = (quotaSize) => session.send('Storage.overrideQuotaForOrigin', quotaSize === undefined ? { origin: setting.origin } : { origin: setting.origin, quotaSize });
-    await page.evaluate(async () => {
-      const { open } = await import('/dist/index.js');
-      globalThis.db = await open('full', { valueEncoding: 'view', memtableBytes: 256 << 10 });
-      await db.put('first', new Uint8Array(1000).fill(1));
-    });
-    const { usage } = await session.send('Storage.getUsageAndQuota', { origin: setting.origin });
-    await quota(usage + (3 << 20));
+    const { page, quota } = await pageOnDisk('full', 3 << 20);
     const full = await inTime(
       'the disk fills up',
       page.evaluate(async () => {
@@ -338,16 +346,7 @@ describe('a full disk', () => {
   });
 
   test('single deletes make space in it', async (t) => {
-    const page = await setting.page();
-    const session = await page.context().newCDPSession(page);
-    const quota = (quotaSize) => session.send('Storage.overrideQuotaForOrigin', quotaSize === undefined ? { origin: setting.origin } : { origin: setting.origin, quotaSize });
-    await page.evaluate(async () => {
-      const { open } = await import('/dist/index.js');
-      globalThis.db = await open('freed', { valueEncoding: 'view', memtableBytes: 256 << 10 });
-      await db.put('first', new Uint8Array(1000).fill(1));
-    });
-    const { usage } = await session.send('Storage.getUsageAndQuota', { origin: setting.origin });
-    await quota(usage + (6 << 20));
+    const { page, quota } = await pageOnDisk('freed', 6 << 20);
     const { rounds } = await inTime(
       'the disk fills up and is freed',
       page.evaluate(async () => {
