@@ -5,6 +5,7 @@ import (
 	"maps"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -363,4 +364,46 @@ func TestPowerLossDuringFlushAndCompaction(t *testing.T) {
 		}
 	}
 	t.Log(calls, "calls")
+}
+
+// TestAFlushLeavesNothingOutForAClearThatMayBeLost flushes a memtable while a
+// newer one has a clear of it that is not durable. Where a power loss then takes
+// the clear, what it cleared must be there.
+func TestAFlushLeavesNothingOutForAClearThatMayBeLost(t *testing.T) {
+	fs := vfs.NewMem()
+	begin, flushed := make(chan struct{}), make(chan struct{}, 10)
+	db := open(t, fs, &kv.Options{
+		MemtableBytes: 1, MaxImmutables: 4,
+		Yield: func(ended <-chan struct{}) {
+			select {
+			case <-begin:
+			case <-ended:
+			}
+		},
+		Event: func(e kv.Event) {
+			if e.Type == kv.EventFlush {
+				flushed <- struct{}{}
+			}
+		},
+	})
+	// Three memtables: the first flush waits, so the second has not begun when the
+	// clear comes to the third.
+	var want []string
+	for i := 0; stats(t, db).Memtables < 3; i++ {
+		key := fmt.Sprintf("k%06d", i)
+		if _, err := db.Put(ctx, []byte(key), []byte(strings.Repeat("v", 1000)), strict); err != nil {
+			t.Fatal(err)
+		}
+		want = append(want, key+"=")
+	}
+	if _, err := db.DeleteRange(ctx, []byte("k"), []byte("l"), nil); err != nil {
+		t.Fatal(err)
+	}
+	close(begin)
+	<-flushed
+	<-flushed
+	left := open(t, fs.CrashClone(nil), nil)
+	if got := entries(t, left, &kv.ScanOptions{KeysOnly: true}); got != strings.Join(want, " ") {
+		t.Errorf("without the clear there is %q, want %q", got, want)
+	}
 }
