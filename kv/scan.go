@@ -27,7 +27,7 @@ type ScanOptions struct {
 	Limit int
 
 	// RunBytes is the size in bytes of the runs in which entries are read
-	// ahead; a run exceeds it only by its last entry. Default 16 KiB.
+	// ahead; a run exceeds it only by its last entry. Default 64 KiB.
 	RunBytes int
 }
 
@@ -113,7 +113,7 @@ func (db *DB) requestScan(ctx Context, r scanRequest) (*Scan, error) {
 		return nil, base.Wrap(ErrInvalidArgument, "a scan's limits are not negative", nil)
 	}
 	if r.opts.RunBytes == 0 {
-		r.opts.RunBytes = 16 << 10
+		r.opts.RunBytes = 64 << 10
 	}
 	if err := send(ctx, db, db.scans, r); err != nil {
 		return nil, err
