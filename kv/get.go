@@ -187,9 +187,7 @@ type lookup struct {
 // getMemory looks key up in the memtables, and among the range tombstones. It
 // runs on the worker, so it reads them as they are and needs no view.
 func (db *DB) getMemory(key []byte, at base.SeqNum) (l lookup) {
-	if !db.mem.table.Empty() {
-		l.Value, l.Trailer, l.ok = db.mem.table.Get(key, at)
-	}
+	l.Value, l.Trailer, l.ok = db.mem.table.Get(key, at)
 	for i := len(db.imm) - 1; i >= 0 && !l.ok; i-- {
 		l.Value, l.Trailer, l.ok = db.imm[i].table.Get(key, at)
 	}

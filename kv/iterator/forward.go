@@ -14,11 +14,7 @@ type forward struct {
 	merge
 	at     base.SeqNum
 	filter Filter
-	mask   *Mask
-
-	// newest is a sequence number from which on no range tombstone hides an
-	// entry.
-	newest base.SeqNum
+	mask   *maskAt // nil for none
 
 	// last is the user key of which the newest version that is seen was met,
 	// and lies in the batch of a feed or in kept.
@@ -28,9 +24,10 @@ type forward struct {
 }
 
 func newForward(cmp *base.Comparer, o UserOptions, sources []Internal) *forward {
-	f := &forward{merge: newMerge(cmp, o.Bounds, sources), at: o.At, filter: o.Filter, mask: o.Mask}
-	if f.mask != nil && f.mask.Ranges != nil {
-		f.newest = min(f.mask.Ranges.LargestSeq(), f.at)
+	f := &forward{merge: newMerge(cmp, o.Bounds, sources), at: o.At, filter: o.Filter}
+	if o.Mask != nil {
+		m := newMaskAt(*o.Mask, o.At)
+		f.mask = &m
 	}
 	return f
 }
@@ -60,7 +57,9 @@ func (f *forward) next() (key, value []byte, ok bool) {
 				f.last, f.hasLast = key, true
 				value = s.batch.Values[e.ValueAt:e.ValueEnd]
 				if f.mask != nil {
-					t, value = f.see(key, t, value)
+					if covering, mayDiffer := f.mask.covering(key, t); mayDiffer {
+						t, value = f.mask.see(t, value, covering)
+					}
 				}
 				if t.Kind() != base.KindDelete && (f.filter == nil || f.filter(base.InternalKey{UserKey: key, Trailer: t}, value)) {
 					return key, value, true
@@ -80,23 +79,6 @@ func (f *forward) next() (key, value []byte, ok bool) {
 func isSame(a, b []byte) bool {
 	n := len(a)
 	return n == len(b) && (n == 0 || a[n-1] == b[n-1] && bytes.Equal(a, b))
-}
-
-// see returns an entry as the mask shows it.
-func (f *forward) see(key []byte, t base.Trailer, value []byte) (base.Trailer, []byte) {
-	var covering base.SeqNum
-	if t.SeqNum() < f.newest {
-		covering = f.mask.Ranges.Newest(key, f.at)
-	}
-	if t.SeqNum() >= covering && t.Kind() != base.KindPutExpiring {
-		return t, value
-	}
-	value, live := Show(t, value, covering, f.mask.Now)
-	kind := base.KindDelete
-	if live {
-		kind = base.KindPut
-	}
-	return base.MakeTrailer(t.SeqNum(), kind), value
 }
 
 func (f *forward) Append(dst []byte, bytes, count int, keysOnly bool) (run []byte, n int) {

@@ -40,24 +40,55 @@ type Mask struct {
 	Ranges RangeTombstones
 }
 
+// maskAt is a mask as a reader at a sequence number has it. The zero value hides
+// nothing but what has expired.
+type maskAt struct {
+	Mask
+	at base.SeqNum
+
+	// newest is a sequence number from which on no range tombstone hides an
+	// entry.
+	newest base.SeqNum
+}
+
+func newMaskAt(m Mask, at base.SeqNum) maskAt {
+	a := maskAt{Mask: m, at: at}
+	if m.Ranges != nil {
+		a.newest = min(m.Ranges.LargestSeq(), at)
+	}
+	return a
+}
+
+// covering returns what Show wants to know of an entry, and whether the entry may
+// not be what it seems, so that Show has to be asked.
+func (m *maskAt) covering(key []byte, t base.Trailer) (covering base.SeqNum, mayDiffer bool) {
+	if t.SeqNum() < m.newest {
+		covering = m.Ranges.Newest(key, m.at)
+	}
+	return covering, t.SeqNum() < covering || t.Kind() == base.KindPutExpiring
+}
+
+// see returns an entry as a put of the user's value or, where the reader does not
+// see it, as a tombstone.
+func (m *maskAt) see(t base.Trailer, value []byte, covering base.SeqNum) (base.Trailer, []byte) {
+	value, live := Show(t, value, covering, m.Now)
+	kind := base.KindDelete
+	if live {
+		kind = base.KindPut
+	}
+	return base.MakeTrailer(t.SeqNum(), kind), value
+}
+
 // NewMask shows each entry of it as a put of the user's value or, where Show says
 // that a reader at sequence number at does not see it, as a tombstone without a
 // value. It owns it.
 func NewMask(it Internal, at base.SeqNum, m Mask) Internal {
-	l := &masked{Internal: it, at: at, mask: m}
-	if m.Ranges != nil {
-		l.newest = min(m.Ranges.LargestSeq(), at)
-	}
-	return l
+	return &masked{Internal: it, mask: newMaskAt(m, at)}
 }
 
 type masked struct {
 	Internal
-	at   base.SeqNum
-	mask Mask
-
-	// newest is a sequence number from which on no entry is hidden.
-	newest base.SeqNum
+	mask maskAt
 
 	// key is the key of the current entry. Where changed, it has another kind
 	// than that of Internal, and value is the value.
@@ -72,17 +103,9 @@ func (m *masked) take(ok bool) bool {
 		return false
 	}
 	m.key = m.Internal.Key()
-	t := m.key.Trailer
 	var covering base.SeqNum
-	if t.SeqNum() < m.newest {
-		covering = m.mask.Ranges.Newest(m.key.UserKey, m.at)
-	}
-	if m.changed = t.SeqNum() < covering || t.Kind() == base.KindPutExpiring; m.changed {
-		kind := base.KindDelete
-		if m.value, ok = Show(t, m.Internal.Value(), covering, m.mask.Now); ok {
-			kind = base.KindPut
-		}
-		m.key.Trailer = base.MakeTrailer(t.SeqNum(), kind)
+	if covering, m.changed = m.mask.covering(m.key.UserKey, m.key.Trailer); m.changed {
+		m.key.Trailer, m.value = m.mask.see(m.key.Trailer, m.Internal.Value(), covering)
 	}
 	return true
 }

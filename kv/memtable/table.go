@@ -88,6 +88,9 @@ func (t *Table) Add(seq base.SeqNum, kind base.Kind, key, value []byte) {
 // table's memory: it must not be changed, and lives as long as anybody holds
 // it. Get does not allocate.
 func (t *Table) Get(key []byte, at base.SeqNum) (value []byte, trailer base.Trailer, ok bool) {
+	if t.Empty() {
+		return nil, 0, false // without hashing the key
+	}
 	chunks := t.arena.chunks
 	for ref := t.index.get(chunks, key); ref != noRef; {
 		e := entryAt(chunks, ref)
