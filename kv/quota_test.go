@@ -28,6 +28,13 @@ func smallOptions() *kv.Options {
 	}
 }
 
+// pageOptions are smallOptions with tables of a volume's page.
+func pageOptions() *kv.Options {
+	opts := smallOptions()
+	opts.TableBytes = volume.PageSize
+	return opts
+}
+
 // quotaFS is a MemFS that holds so many bytes and no more. A log takes the space
 // that it reserves when it is created. The few bytes of a manifest always find
 // room: a store that is full to the last byte could not note what is to go.
@@ -178,8 +185,7 @@ func TestAFullStoreIsFreedByClearing(t *testing.T) {
 // grow no more until a write fails, clears it and fills it again, also after
 // opening it anew. Quotas end between pages and inside them.
 func TestAFullVolumeIsFreedByClearing(t *testing.T) {
-	opts := smallOptions()
-	opts.TableBytes = 64 << 10 // a page
+	opts := pageOptions()
 	for _, quota := range []int64{64 * volume.PageSize, 66*volume.PageSize + 3000, 69*volume.PageSize + 40_000} {
 		for _, size := range []int{100, 3000, 40_000} {
 			for _, reopen := range []bool{false, true} {
@@ -335,8 +341,7 @@ func (s *fullStore) check() {
 // of space, deletes much of it key by key, compacts it and goes on putting; several
 // times over.
 func TestAFullVolumeIsFreedBySingleDeletes(t *testing.T) {
-	opts := smallOptions()
-	opts.TableBytes = 64 << 10 // a page
+	opts := pageOptions()
 	orders := []string{"by key", "by age", "at random"}
 	n := 0
 	for _, quota := range []int64{64 * volume.PageSize, 99*volume.PageSize + 40_000} {
@@ -408,8 +413,7 @@ func testSingleDeletes(s *fullStore, keep int, order string, reopen bool) {
 // and compacted, and the power fails at some device call. No strict delete may be
 // undone, nothing else be gone, and the store must be recoverable as before.
 func TestPowerLossDuringARescue(t *testing.T) {
-	opts := smallOptions()
-	opts.TableBytes = 64 << 10
+	opts := pageOptions()
 	full := newFullStore(t, 40*volume.PageSize, 1000, opts)
 	full.put(math.MaxInt)
 	full.close()
@@ -508,8 +512,7 @@ func TestPowerLossDuringARescue(t *testing.T) {
 
 // TestAFullVolumeTakesPutsAfterDeletes: nobody has to ask for a compaction.
 func TestAFullVolumeTakesPutsAfterDeletes(t *testing.T) {
-	opts := smallOptions()
-	opts.TableBytes = 64 << 10
+	opts := pageOptions()
 	s := newFullStore(t, 64*volume.PageSize, 3000, opts)
 	for range 3 {
 		s.put(math.MaxInt)
@@ -525,14 +528,10 @@ func TestAFullVolumeTakesPutsAfterDeletes(t *testing.T) {
 
 // TestARescueKeepsWhatSnapshotsSee, and gives its space back once none does.
 func TestARescueKeepsWhatSnapshotsSee(t *testing.T) {
-	opts := smallOptions()
-	opts.TableBytes = 64 << 10
+	opts := pageOptions()
 	s := newFullStore(t, 40*volume.PageSize, 3000, opts)
 	s.put(math.MaxInt)
-	snapshot, err := s.db.Snapshot(ctx)
-	if err != nil {
-		t.Fatal(err)
-	}
+	snapshot := snapshot(t, s.db)
 	before := s.numbers()
 	gone := before[:len(before)*2/3]
 	s.delete(gone)

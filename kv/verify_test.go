@@ -87,11 +87,7 @@ func TestVerifyFindsNothingWrongWithAWholeStore(t *testing.T) {
 				fill(t, db, features)
 				// What it sees keeps compactions from dropping the tombstones of the
 				// second filling, however far they come.
-				snapshot, err := db.Snapshot(ctx)
-				if err != nil {
-					t.Fatal(err)
-				}
-				defer snapshot.Close()
+				defer snapshot(t, db).Close()
 				fill(t, db, features)
 				r := verify(t, db)
 				if len(r.Problems) > 0 || r.Tables < 5 || r.Entries < 1000 || r.Logs == 0 || r.LogOperations < 50 || r.TableBytes == 0 || r.LogBytes == 0 {

@@ -19,6 +19,13 @@ const isRejected = (code, message = /./) => (error) => {
 /** Devices in memory, of both kinds. */
 const DEVICES = { 'a synchronous device': () => new MemoryDevice(), 'an asynchronous one': () => new AsyncMemoryDevice(new MemoryDevice()) };
 
+/** The store that is made of a LevelDB folder. */
+async function imported(folder) {
+  const device = new MemoryDevice();
+  await importLevelDb('copy', folder, { device });
+  return open('copy', { device, ...TEXT });
+}
+
 /** A store with several tables and a log. */
 async function filled(options) {
   const db = await open('source', { storage: 'memory', memtableBytes: 65_536, ...TEXT, ...options });
@@ -208,9 +215,7 @@ describe('a store is exported as a LevelDB folder', () => {
     const zip = exportLevelDb(db);
     await db.clear();
     await db.put('late', '1');
-    const device = new MemoryDevice();
-    await importLevelDb('copy', zip, { device });
-    const copy = await open('copy', { device, ...TEXT });
+    const copy = await imported(zip);
     assert.deepEqual(await copy.scan().toArray(), want);
     await copy.close();
     await db.close();
@@ -225,9 +230,7 @@ describe('a store is exported as a LevelDB folder', () => {
     for await (const { name, size } of levelDbFiles(db)) files.push({ name, size });
     assert.equal(files.at(-1).name, 'CURRENT');
     assert.ok(files.every(({ size }) => size > 0) && Math.max(...files.map(({ size }) => size)) > 3 << 20, JSON.stringify(files));
-    const device = new MemoryDevice();
-    await importLevelDb('copy', await exported(db), { device });
-    const copy = await open('copy', { device, ...TEXT });
+    const copy = await imported(await exported(db));
     assert.deepEqual(await copy.get('large', { valueEncoding: 'view' }), random);
     await copy.close();
     await db.close();
@@ -242,9 +245,7 @@ describe('a store is exported as a LevelDB folder', () => {
     assert.ok(want.length > 500 && want.every(([key]) => key !== 'short'));
     const zip = exportLevelDb(db);
     await db.clear();
-    const device = new MemoryDevice();
-    await importLevelDb('copy', zip, { device });
-    const copy = await open('copy', { device, ...TEXT });
+    const copy = await imported(zip);
     assert.deepEqual(await copy.scan().toArray(), want);
     await copy.close();
     await db.close();
@@ -255,9 +256,7 @@ describe('a store is exported as a LevelDB folder', () => {
     await db.put('short', 'x', { ttl: 3_600_000 });
     await assert.rejects(bytesOf(exportLevelDb(db)), isRejected('TEMPEST_NOT_SUPPORTED', /expires at/));
     await assert.rejects(exported(db), isRejected('TEMPEST_NOT_SUPPORTED', /short/));
-    const device = new MemoryDevice();
-    await importLevelDb('copy', await exported(db, { dropExpiry: true }), { device });
-    const copy = await open('copy', { device, ...TEXT });
+    const copy = await imported(await exported(db, { dropExpiry: true }));
     assert.deepEqual(await copy.get('short'), 'x');
     await copy.close();
     await db.close();
